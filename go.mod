@@ -1,0 +1,3 @@
+module github.com/catalogsync/catalogsync
+
+go 1.26
