@@ -1,0 +1,4 @@
+// Command salesforce-sim serves a simulated Salesforce org.
+package main
+
+func main() {}
