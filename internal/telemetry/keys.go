@@ -1,0 +1,33 @@
+package telemetry
+
+// Keys of log attributes. Spans and metrics use the same words.
+const (
+	KeyService    = "service"
+	KeyTraceID    = "trace_id"
+	KeySpanID     = "span_id"
+	KeyTenant     = "tenant"
+	KeyConnection = "connection"
+	KeyOrg        = "org"
+	KeyRun        = "run"
+	KeyStage      = "stage"
+	KeyTask       = "task"
+	KeyPart       = "part"
+	KeyEpoch      = "epoch"
+	KeyObject     = "object"
+	KeySchedule   = "schedule"
+	KeyStream     = "stream"
+	KeySubject    = "subject"
+	KeySeq        = "seq"
+	KeyBucket     = "bucket"
+	KeyKey        = "key"
+	KeyMethod     = "method"
+	KeyCaller     = "caller"
+	KeyCode       = "code"
+	KeyReason     = "reason"
+	KeyAttempt    = "attempt"
+	KeyCount      = "count"
+	KeyBytes      = "bytes"
+	KeyAddr       = "addr"
+	KeyDur        = "dur"
+	KeyErr        = "err"
+)
