@@ -1,0 +1,136 @@
+package salesforce
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// HostPolicy says which origins may be called with a customer's credentials. The zero value admits
+// Salesforce's own login and My Domain hosts and nothing else.
+type HostPolicy struct {
+	// AllowDev lists further origins, for example "http://127.0.0.1:8089" of a simulator. A development
+	// setting: it is compared as a whole and its address is not checked.
+	AllowDev []string
+	// AllowGov admits the military cloud (.my.salesforce.mil) and China (.my.sfcrmproducts.cn).
+	AllowGov bool
+}
+
+// Check returns the normalised origin (scheme, lower-case host, port only when it is not the default) or
+// an error that says which rule it breaks. An origin that comes from a person, a token response or a
+// reply passes through here before anything is sent to it.
+func (p HostPolicy) Check(rawOrigin string) (*url.URL, error) {
+	u, err := parseOrigin(rawOrigin)
+	if err != nil {
+		return nil, fmt.Errorf("salesforce origin: %w", err)
+	}
+	if p.isDev(u) {
+		return u, nil
+	}
+	if err := p.checkHost(u); err != nil {
+		return nil, fmt.Errorf("salesforce origin: %w", err)
+	}
+	return u, nil
+}
+
+func parseOrigin(raw string) (*url.URL, error) {
+	if strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return nil, errors.New("it holds spaces, control characters or letters outside ASCII (use the punycode form)")
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		// The parser's error repeats the whole text, which may hold a password.
+		return nil, errors.New("it is no URL")
+	}
+	switch {
+	case u.User != nil:
+		return nil, errors.New("it must not hold a user or password")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, fmt.Errorf("scheme %q is not https", u.Scheme)
+	case u.Opaque != "" || u.Hostname() == "":
+		return nil, errors.New("it has no host")
+	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
+		return nil, errors.New("it must end after the host: no path, query or fragment")
+	case strings.HasSuffix(u.Host, ":"):
+		return nil, errors.New("its port is empty")
+	}
+	host := strings.ToLower(u.Host)
+	if u.Scheme == "https" {
+		host = strings.TrimSuffix(host, ":443")
+	}
+	return &url.URL{Scheme: u.Scheme, Host: host}, nil
+}
+
+func (p HostPolicy) isDev(u *url.URL) bool {
+	return slices.ContainsFunc(p.AllowDev, func(raw string) bool {
+		d, err := parseOrigin(raw)
+		return err == nil && *d == *u
+	})
+}
+
+func (p HostPolicy) checkHost(u *url.URL) error {
+	if u.Scheme != "https" {
+		return fmt.Errorf("scheme %q is not https", u.Scheme)
+	}
+	if port := u.Port(); port != "" {
+		return fmt.Errorf("port %s is not 443", port)
+	}
+	host := u.Hostname()
+	if _, err := netip.ParseAddr(host); err == nil {
+		return errors.New("it is an address, not a host name")
+	}
+	if strings.HasSuffix(host, ".") {
+		return errors.New("its host ends in a dot")
+	}
+	if host == "login.salesforce.com" || host == "test.salesforce.com" {
+		return nil
+	}
+	suffixes := []string{".my.salesforce.com"}
+	if p.AllowGov {
+		suffixes = append(suffixes, ".my.salesforce.mil", ".my.sfcrmproducts.cn")
+	}
+	for _, suffix := range suffixes {
+		if rest, ok := strings.CutSuffix(host, suffix); ok && labelsAreValid(rest) {
+			return nil
+		}
+	}
+	return fmt.Errorf("host %q is not a Salesforce My Domain host (<name>.my.salesforce.com) or login host", host)
+}
+
+func labelsAreValid(s string) bool {
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			b := label[i]
+			if (b < 'a' || b > 'z') && (b < '0' || b > '9') && b != '-' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// within resolves a URL that a reply holds (nextRecordsUrl, resultUrl) against the origin. It must stay on
+// the origin and inside the data API, or the token could be sent anywhere.
+func within(origin *url.URL, ref string) (*url.URL, error) {
+	u, err := url.Parse(ref)
+	if err != nil {
+		return nil, errors.New("a link in the reply is no URL")
+	}
+	if u.Opaque != "" || u.User != nil || u.Fragment != "" {
+		return nil, errors.New("a link in the reply is not a plain path")
+	}
+	r := origin.ResolveReference(u)
+	if r.Scheme != origin.Scheme || !strings.EqualFold(r.Host, origin.Host) {
+		return nil, fmt.Errorf("a link in the reply leads to another origin, %s://%s", r.Scheme, r.Host)
+	}
+	if !strings.HasPrefix(r.Path, "/services/data/v") {
+		return nil, errors.New("a link in the reply leaves the data API")
+	}
+	return r, nil
+}
