@@ -135,7 +135,11 @@ type Pair struct {
 	// Salesforce field, by its API name.
 	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
 	// Value for people whose source field is absent, null or blank. Empty: none.
-	DefaultValue  string `protobuf:"bytes,3,opt,name=default_value,json=defaultValue,proto3" json:"default_value,omitempty"`
+	DefaultValue string `protobuf:"bytes,3,opt,name=default_value,json=defaultValue,proto3" json:"default_value,omitempty"`
+	// Type of the Salesforce field when the field map was saved. Ignored in a field map to save.
+	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
+	// Length of the Salesforce field when the field map was saved. Ignored in a field map to save.
+	Length        int32 `protobuf:"varint,5,opt,name=length,proto3" json:"length,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -191,6 +195,20 @@ func (x *Pair) GetDefaultValue() string {
 	return ""
 }
 
+func (x *Pair) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Pair) GetLength() int32 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
 // Problem says why a value cannot be written, or why a pair cannot be saved.
 type Problem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -200,7 +218,9 @@ type Problem struct {
 	// The Salesforce field, or empty.
 	Field string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
 	// What happened and what to do, in words. Holds no more than the first 40 characters of a person's value.
-	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// It concerns single people, who are rejected one by one, and stops nothing else.
+	Advisory      bool `protobuf:"varint,4,opt,name=advisory,proto3" json:"advisory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -256,10 +276,17 @@ func (x *Problem) GetMessage() string {
 	return ""
 }
 
+func (x *Problem) GetAdvisory() bool {
+	if x != nil {
+		return x.Advisory
+	}
+	return false
+}
+
 // SaveFieldMapRequest holds a field map to save.
 type SaveFieldMapRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The field map. version, saved_at and author are ignored.
+	// The field map. version, saved_at and author are ignored, and so are type and length of its pairs.
 	FieldMap *FieldMap `protobuf:"bytes,1,opt,name=field_map,json=fieldMap,proto3" json:"field_map,omitempty"`
 	// The org's describe of the object; filled in by the gateway, whatever the caller put here.
 	Describe *v1.ObjectDescribe `protobuf:"bytes,2,opt,name=describe,proto3" json:"describe,omitempty"`
@@ -1296,15 +1323,18 @@ const file_catalogsync_mapper_v1_mapper_proto_rawDesc = "" +
 	"\x11external_id_field\x18\x04 \x01(\tR\x0fexternalIdField\x121\n" +
 	"\x05pairs\x18\x05 \x03(\v2\x1b.catalogsync.mapper.v1.PairR\x05pairs\x125\n" +
 	"\bsaved_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\asavedAt\x12\x16\n" +
-	"\x06author\x18\a \x01(\tR\x06author\"[\n" +
+	"\x06author\x18\a \x01(\tR\x06author\"\x87\x01\n" +
 	"\x04Pair\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12#\n" +
-	"\rdefault_value\x18\x03 \x01(\tR\fdefaultValue\"M\n" +
+	"\rdefault_value\x18\x03 \x01(\tR\fdefaultValue\x12\x12\n" +
+	"\x04type\x18\x04 \x01(\tR\x04type\x12\x16\n" +
+	"\x06length\x18\x05 \x01(\x05R\x06length\"i\n" +
 	"\aProblem\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\xdf\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1a\n" +
+	"\badvisory\x18\x04 \x01(\bR\badvisory\"\xdf\x01\n" +
 	"\x13SaveFieldMapRequest\x12<\n" +
 	"\tfield_map\x18\x01 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\bfieldMap\x12E\n" +
 	"\bdescribe\x18\x02 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\x12\x1e\n" +

@@ -41,7 +41,9 @@ type Schedule struct {
 	// Local date of the last run started by the schedule, YYYY-MM-DD; empty before the first.
 	LastSlot string `protobuf:"bytes,6,opt,name=last_slot,json=lastSlot,proto3" json:"last_slot,omitempty"`
 	// The run started for it.
-	LastRunId     string `protobuf:"bytes,7,opt,name=last_run_id,json=lastRunId,proto3" json:"last_run_id,omitempty"`
+	LastRunId string `protobuf:"bytes,7,opt,name=last_run_id,json=lastRunId,proto3" json:"last_run_id,omitempty"`
+	// Why the run that is due could not be started so far, in words for the admin; empty where none is waiting.
+	Reason        string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,6 +123,13 @@ func (x *Schedule) GetLastSlot() string {
 func (x *Schedule) GetLastRunId() string {
 	if x != nil {
 		return x.LastRunId
+	}
+	return ""
+}
+
+func (x *Schedule) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -340,7 +349,7 @@ var File_catalogsync_scheduler_v1_scheduler_proto protoreflect.FileDescriptor
 
 const file_catalogsync_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\n" +
-	"(catalogsync/scheduler/v1/scheduler.proto\x12\x18catalogsync.scheduler.v1\x1a$catalogsync/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n" +
+	"(catalogsync/scheduler/v1/scheduler.proto\x12\x18catalogsync.scheduler.v1\x1a$catalogsync/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfb\x01\n" +
 	"\bSchedule\x12#\n" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x18\n" +
 	"\aenabled\x18\x02 \x01(\bR\aenabled\x12\x12\n" +
@@ -348,7 +357,8 @@ const file_catalogsync_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\x04zone\x18\x04 \x01(\tR\x04zone\x123\n" +
 	"\anext_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\x12\x1b\n" +
 	"\tlast_slot\x18\x06 \x01(\tR\blastSlot\x12\x1e\n" +
-	"\vlast_run_id\x18\a \x01(\tR\tlastRunId\"9\n" +
+	"\vlast_run_id\x18\a \x01(\tR\tlastRunId\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"9\n" +
 	"\x12GetScheduleRequest\x12#\n" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\"U\n" +
 	"\x13GetScheduleResponse\x12>\n" +
