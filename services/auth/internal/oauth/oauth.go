@@ -19,8 +19,8 @@ import (
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 )
 
-// Timeout bounds one exchange with an OAuth endpoint.
-const Timeout = 30 * time.Second
+// Timeout bounds one exchange with an OAuth endpoint. It is less than what callers wait, so that they learn the reason.
+const Timeout = 20 * time.Second
 
 // ClientCredentials are the consumer key and secret of an app that runs as a user chosen by the org's admin.
 type ClientCredentials struct {

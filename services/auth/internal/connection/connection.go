@@ -1,0 +1,99 @@
+// Package connection owns the links between tenants and orgs: what is known of each, where it stands, and the sealed
+// credentials that belong to it.
+//
+// All connections of a tenant are one record, so that rules about several of them, such as one write target per
+// tenant, are one compare-and-set. Credentials lie apart, one record per version, and are written before the
+// connection that names the version.
+package connection
+
+import (
+	"crypto/rand"
+	"strings"
+	"time"
+
+	"github.com/catalogsync/catalogsync/internal/config"
+	"github.com/catalogsync/catalogsync/internal/errs"
+)
+
+// State is where a connection stands.
+type State string
+
+// The states.
+const (
+	// Linking: consent is awaited.
+	Linking State = "linking"
+	// Linked: usable.
+	Linked State = "linked"
+	// NeedsReconnect: Salesforce refuses the credentials.
+	NeedsReconnect State = "needs_reconnect"
+	// Unlinked: ended by an admin.
+	Unlinked State = "unlinked"
+)
+
+// Flow is how a connection gets its access tokens.
+type Flow string
+
+// ClientCredentials is the client credentials flow.
+const ClientCredentials Flow = "client_credentials"
+
+// Connection is the link of one tenant to one org.
+type Connection struct {
+	ID     string `json:"id"`
+	Tenant string `json:"tenant"`
+	Name   string `json:"name"`
+	State  State  `json:"state"`
+	// Reason says why the state is needs_reconnect, in words for the admin.
+	Reason string `json:"reason,omitempty"`
+	Flow   Flow   `json:"flow"`
+	// Host is the origin at which tokens are asked for.
+	Host string `json:"host"`
+	// OrgID is the org, 18 characters.
+	OrgID string `json:"org_id"`
+	// InstanceURL is the origin of the org's API, as the last token response gave it.
+	InstanceURL string `json:"instance_url"`
+	// Username is the connected user's; empty when the org does not tell.
+	Username string `json:"username,omitempty"`
+	// UserID is the connected user, 18 characters.
+	UserID   string    `json:"user_id"`
+	LinkedAt time.Time `json:"linked_at"`
+	// CredentialVersion names the sealed credentials in force.
+	CredentialVersion int64 `json:"credential_version"`
+}
+
+// Credentials are what a connection signs in with. Which fields are set follows from the flow.
+type Credentials struct {
+	ClientID     string
+	ClientSecret config.Secret
+}
+
+// NeedsReconnectError is what is said to whoever wants to use a connection that Salesforce refuses.
+func (c Connection) NeedsReconnectError() *errs.Error {
+	return errs.New(errs.Precondition, "needs_reconnect", "connection %q to %s needs a reconnect: %s", c.Name, c.Host, c.Reason)
+}
+
+func newID() string { return "con_" + strings.ToLower(rand.Text()) }
+
+// record is a tenant's connections, oldest first.
+type record struct {
+	Connections []Connection `json:"connections"`
+}
+
+// find returns the index of the connection with the id, or of the write target where id is empty; -1 when there is none.
+func (r record) find(id string) int {
+	for i, c := range r.Connections {
+		if c.ID == id || id == "" && c.State != Unlinked {
+			return i
+		}
+	}
+	return -1
+}
+
+// with returns a copy that has c at index i, or at the end where i is -1.
+func (r record) with(i int, c Connection) record {
+	all := append([]Connection(nil), r.Connections...)
+	if i < 0 {
+		return record{append(all, c)}
+	}
+	all[i] = c
+	return record{all}
+}
