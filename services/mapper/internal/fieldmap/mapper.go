@@ -12,6 +12,7 @@ import (
 const (
 	CodeRequired        = "required"
 	CodeMissingMatchKey = "missing_match_key"
+	CodeDuplicateColumn = "duplicate_column" // of the rows, not of a person
 )
 
 // Row is one person: one value per column, and the indexes of the columns that are null or were not given, whose value
@@ -53,13 +54,16 @@ func Compile(m Map, o Object, columns []string) (*Mapper, []values.Problem) {
 	problems := slices.DeleteFunc(Drift(m, o), func(p values.Problem) bool { return p.Advisory })
 	for i, name := range columns {
 		if slices.Index(columns, name) < i {
-			problems = append(problems, values.Problem{Code: "duplicate_column", Message: fmt.Sprintf("the column %s is there twice: send each column once", values.Clip(name))})
+			problems = append(problems, values.Problem{Code: CodeDuplicateColumn, Message: fmt.Sprintf("the column %s is there twice: send each column once", values.Clip(name))})
 		}
 	}
 	for i, p := range m.Pairs {
 		if m.pair(p.Target) < i {
 			problems = append(problems, values.Problem{Code: CodeDuplicateTarget, Field: p.Target, Message: fmt.Sprintf("two pairs write %s: keep one", p.Target)})
 		}
+	}
+	if m.pair(m.matchField()) < 0 {
+		problems = append(problems, values.Problem{Code: CodeMissingMatchKey, Field: m.matchField(), Message: fmt.Sprintf("people are matched by %s and no pair writes it: save the field map again", m.matchField())})
 	}
 	if len(problems) > 0 {
 		return nil, problems
