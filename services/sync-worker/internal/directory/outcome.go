@@ -1,0 +1,57 @@
+package directory
+
+import (
+	"time"
+
+	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
+)
+
+// RunStamp orders the runs of a connection.
+type RunStamp struct {
+	// EndedAt is when the run ended.
+	EndedAt time.Time
+	// Run is its id; it orders runs that ended at the same time.
+	Run string
+}
+
+// Before reports whether s is of an earlier run than t.
+func (s RunStamp) Before(t RunStamp) bool {
+	if !s.EndedAt.Equal(t.EndedAt) {
+		return s.EndedAt.Before(t.EndedAt)
+	}
+	return s.Run < t.Run
+}
+
+// StoredOutcome is what a projection must know of the outcome that is kept so far.
+type StoredOutcome struct {
+	RunStamp
+	// Kind of the outcome.
+	Kind syncv1.OutcomeKind
+	// RecordID of the outcome.
+	RecordID string
+}
+
+// Supersedes reports whether an outcome of the run takes the place of the stored one (nil: there is none). Newest is
+// the newest run projected for the connection, this one included.
+//
+// A run that is not the newest only fills gaps: the newest may have left the stored outcome alone because it found the
+// record unchanged. And an unchanged outcome does not replace a good one about the same record, so that a nightly run
+// of a million unchanged people writes nothing.
+func Supersedes(o *syncv1.Outcome, run, newest RunStamp, stored *StoredOutcome) bool {
+	switch {
+	case stored == nil:
+		return true
+	case run.Before(newest), run.Before(stored.RunStamp):
+		return false
+	case o.GetKind() != syncv1.OutcomeKind_OUTCOME_KIND_UNCHANGED:
+		return true
+	case o.GetRecordId() != "" && o.GetRecordId() != stored.RecordID:
+		return true
+	}
+	switch stored.Kind {
+	case syncv1.OutcomeKind_OUTCOME_KIND_CREATED, syncv1.OutcomeKind_OUTCOME_KIND_UPDATED,
+		syncv1.OutcomeKind_OUTCOME_KIND_UNCHANGED:
+		return false
+	}
+	return true
+}
