@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -140,3 +141,6 @@ func (p *Process) Restart(t testing.TB) {
 	p.Kill(t)
 	p.Start(t)
 }
+
+// InProcessConn connects to the server over loopback; it lets a [Link] lead to this server.
+func (p *Process) InProcessConn() (net.Conn, error) { return net.Dial("tcp", p.addr) }
