@@ -19,41 +19,58 @@ func (c *Converter) email(s string) (string, *Problem) {
 
 // emailFault says in words what is wrong with an address; empty where nothing is.
 func emailFault(s string) string {
-	local, domain, found := strings.Cut(s, "@")
-	switch {
-	case !found:
+	at := strings.IndexByte(s, '@')
+	if at < 0 {
 		return "has no @"
-	case strings.Contains(domain, "@"):
-		return "has more than one @"
+	}
+	local, domain := s[:at], s[at+1:]
+	switch {
 	case local == "":
 		return "has nothing before the @"
 	case len(local) > 64:
 		return "has more than 64 characters before the @"
-	case local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, ".."):
-		return "has a dot in a wrong place before the @"
+	case strings.IndexByte(domain, '@') >= 0:
+		return "has more than one @"
 	}
+	before := byte('.')
 	for i := range len(local) {
-		if !localByte[local[i]] {
+		switch b := local[i]; {
+		case !localByte[b]:
 			return "has a character before the @ that no address may have"
+		case b == '.' && before == '.':
+			return misplacedDot
 		}
+		before = local[i]
 	}
-	labels := 0
-	for label := range strings.SplitSeq(domain, ".") {
-		labels++
-		if label == "" || label[0] == '-' || label[len(label)-1] == '-' {
-			return "has a domain with an empty part or a stray hyphen"
-		}
-		for i := range len(label) {
-			if b := label[i]; !alphanumeric(b) && b != '-' {
-				return "has a character in its domain that no domain may have"
-			}
-		}
+	if before == '.' {
+		return misplacedDot
 	}
-	if labels < 2 {
+	dots := 0
+	before = '.'
+	for i := range len(domain) {
+		switch b := domain[i]; {
+		case !alphanumeric(b) && b != '-' && b != '.':
+			return "has a character in its domain that no domain may have"
+		case b == '.' && (before == '.' || before == '-') || b == '-' && before == '.':
+			return badDomain
+		case b == '.':
+			dots++
+		}
+		before = domain[i]
+	}
+	switch {
+	case before == '.' || before == '-':
+		return badDomain
+	case dots == 0:
 		return "has no dot in its domain"
 	}
 	return ""
 }
+
+const (
+	misplacedDot = "has a dot in a wrong place before the @"
+	badDomain    = "has a domain with an empty part or a stray hyphen"
+)
 
 func alphanumeric(b byte) bool {
 	return '0' <= b && b <= '9' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z'

@@ -132,13 +132,17 @@ func putNew(m map[string]int, key string, i int) {
 // null), or the problem that stands against it.
 func (c *Converter) Convert(in string) (string, *Problem) {
 	s := in
-	if !plain(s) {
+	if plain(s) {
+		s = strings.TrimSpace(s)
+	} else {
 		if p := c.checkText(s); p != nil {
 			return "", p
 		}
-		s = Clean(s)
-	} else {
-		s = strings.TrimSpace(s)
+		if s = Clean(s); c.kind == text {
+			s = unixLines(s)
+		} else {
+			s = flatten(s)
+		}
 	}
 	if s == "" {
 		return "", nil
@@ -147,16 +151,14 @@ func (c *Converter) Convert(in string) (string, *Problem) {
 		return "", c.clears()
 	}
 	switch c.kind {
-	case line:
-		return c.fit(flatten(s))
-	case text:
-		return c.fit(unixLines(s))
+	case line, text:
+		return c.fit(s)
 	case email:
-		return c.email(flatten(s))
+		return c.email(s)
 	case picklist:
-		return c.pick(flatten(s))
+		return c.pick(s)
 	case multipicklist:
-		return c.pickMany(flatten(s))
+		return c.pickMany(s)
 	case boolean:
 		return c.boolean(s)
 	case integer, long:
