@@ -146,7 +146,11 @@ func start(t testing.TB, b *bus.Bus, keyFile string, orgs ...*org) *process {
 		cfg.DevOrigins += o.URL + ","
 	}
 	p := &process{log: &journal{}}
-	log := slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	level := slog.LevelDebug
+	if _, ok := t.(*testing.B); ok {
+		level = slog.LevelInfo
+	}
+	log := slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: level}))
 	svc, err := auth.New(t.Context(), cfg, auth.Deps{Log: log, Bus: b})
 	if err != nil {
 		t.Fatal(err)
