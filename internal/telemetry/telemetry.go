@@ -8,10 +8,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/metric"
@@ -145,4 +147,12 @@ func Setup(ctx context.Context, o Options) (p Providers, shutdown func(context.C
 		return Providers{}, nil, errors.Join(fmt.Errorf("runtime metrics: %w", err), shutdown(ctx))
 	}
 	return Providers{Tracer: tracer, Meter: meter, Propagator: propagator()}, shutdown, nil
+}
+
+// ReportErrors logs what goes wrong while telemetry is sent, for the whole process. It is for the main function alone:
+// the SDK knows only one receiver of such errors.
+func ReportErrors(log *slog.Logger) {
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		log.Warn("telemetry not sent", Err(err))
+	}))
 }

@@ -1,0 +1,263 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/catalogsync/catalogsync/internal/bus"
+	"github.com/catalogsync/catalogsync/internal/config"
+	"github.com/catalogsync/catalogsync/internal/rpc"
+	"github.com/catalogsync/catalogsync/internal/telemetry"
+	"github.com/catalogsync/catalogsync/internal/version"
+)
+
+// telemetryTimeout bounds how long the end of a process waits for its last telemetry.
+const telemetryTimeout = 5 * time.Second
+
+// Service is what a service package's New returns.
+type Service interface {
+	// Register attaches the service to a gRPC server.
+	Register(r grpc.ServiceRegistrar)
+	// Run does the work until ctx ends; it then returns nil.
+	Run(ctx context.Context) error
+	// Health reports why the service cannot work now.
+	Health(ctx context.Context) error
+}
+
+// Authenticator is a service whose gRPC server is public: it decides for whom each call is made, see
+// [rpc.ServerOptions].
+type Authenticator interface {
+	Authenticate(ctx context.Context, fullMethod string) (context.Context, error)
+}
+
+// Program describes the process of one service that runs apart. Its settings are its flags or variables with the
+// prefix CATALOGSYNC_<NAME>.
+type Program struct {
+	// Name is the name of the service, such as "sync-worker".
+	Name string
+	// Listen is the default address of the gRPC server.
+	Listen string
+	// Peers are the services that it calls, with their default addresses. Each gets a flag -<peer>-addr.
+	Peers map[string]string
+	// Flags declares the service's own settings; may be nil.
+	Flags func(fs *flag.FlagSet)
+	// New builds the service from what the process has.
+	New func(ctx context.Context, n *Node) (Service, error)
+}
+
+// Node is what a service that runs apart has at hand.
+type Node struct {
+	Log       *slog.Logger
+	Bus       *bus.Bus
+	Telemetry telemetry.Providers
+
+	peers map[string]*grpc.ClientConn
+}
+
+// Peer returns the client of another service, which [Program.Peers] must name.
+func (n *Node) Peer(name string) *grpc.ClientConn {
+	conn, ok := n.peers[name]
+	if !ok {
+		panic("app: " + name + " is not in Program.Peers")
+	}
+	return conn
+}
+
+// ServiceMain is [Main] for a program that is one service. Besides serving, which it does without a command, the
+// program knows the commands healthcheck (asks the running process, for container platforms), config (prints the
+// effective settings) and version.
+func ServiceMain(p Program) {
+	Main(p.Name, func(ctx context.Context, env *Env) error { return p.run(ctx, env) })
+}
+
+// settings are those that all services have.
+type settings struct {
+	listen     string
+	grace      time.Duration
+	reflection bool
+	bus        bus.Options
+	tls        rpc.TLSFiles
+	telemetry  telemetry.Options
+	peers      map[string]*string
+}
+
+func (p Program) run(ctx context.Context, env *Env) error {
+	command := ""
+	if len(env.Args) > 0 && !strings.HasPrefix(env.Args[0], "-") {
+		command, env.Args = env.Args[0], env.Args[1:]
+	}
+	fs := env.FlagSet()
+	s := p.flags(fs)
+	prefix := config.EnvName("CATALOGSYNC", p.Name)
+	if err := env.Parse(fs, prefix); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q; settings start with a dash, see -help", fs.Arg(0))
+	}
+	if err := errors.Join(s.tls.Validate(), s.telemetry.Validate()); err != nil {
+		return err
+	}
+	switch command {
+	case "":
+		return p.serve(ctx, env, s)
+	case "healthcheck":
+		return s.healthcheck(ctx)
+	case "config":
+		return config.Dump(env.Stdout, fs, prefix, env.Environ)
+	case "version":
+		_, err := fmt.Fprintln(env.Stdout, version.String())
+		return err
+	default:
+		return fmt.Errorf("unknown command %q; there are healthcheck, config and version, and none to serve", command)
+	}
+}
+
+func (p Program) flags(fs *flag.FlagSet) *settings {
+	s := &settings{
+		listen: p.Listen, grace: 10 * time.Second, peers: map[string]*string{},
+		telemetry: telemetry.DefaultOptions(p.Name),
+		bus:       bus.Options{URLs: "nats://127.0.0.1:4222", Name: p.Name},
+	}
+	fs.StringVar(&s.listen, "listen", s.listen, "`address` of the gRPC server")
+	fs.DurationVar(&s.grace, "shutdown-grace", s.grace, "`time` that open calls have to finish when the process is stopped")
+	fs.BoolVar(&s.reflection, "reflection", s.reflection, "let tools list the gRPC services")
+	fs.StringVar(&s.bus.URLs, "nats-url", s.bus.URLs, "`addresses` of the NATS servers, separated by commas")
+	fs.StringVar(&s.bus.CredentialsFile, "nats-credentials", s.bus.CredentialsFile, "NATS credentials `file`")
+	fs.StringVar(&s.bus.RootCAFile, "nats-ca", s.bus.RootCAFile, "PEM `file` with the authority of the NATS servers")
+	fs.StringVar(&s.bus.CertFile, "nats-cert", s.bus.CertFile, "PEM `file` with this service's certificate for NATS")
+	fs.StringVar(&s.bus.KeyFile, "nats-key", s.bus.KeyFile, "PEM `file` with the key of that certificate")
+	fs.IntVar(&s.bus.Replicas, "nats-replicas", 1, "`number` of servers that keep each stream: 3 with a cluster")
+	s.tls.RegisterFlags(fs)
+	s.telemetry.RegisterFlags(fs)
+	for _, name := range sortedNames(p.Peers) {
+		addr := p.Peers[name]
+		s.peers[name] = &addr
+		fs.StringVar(&addr, name+"-addr", addr, "`address` of the "+name+" service, such as dns:///"+name+":9000")
+	}
+	if p.Flags != nil {
+		p.Flags(fs)
+	}
+	return s
+}
+
+func sortedNames(m map[string]string) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// serve runs the service until ctx ends.
+func (p Program) serve(ctx context.Context, env *Env, s *settings) (err error) {
+	telemetry.ReportErrors(env.Log)
+	tel, shutdown, err := telemetry.Setup(ctx, s.telemetry)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), telemetryTimeout)
+		defer cancel()
+		if err := shutdown(ctx); err != nil {
+			env.Log.WarnContext(ctx, "telemetry lost", telemetry.Err(err))
+		}
+	}()
+
+	n := &Node{Log: env.Log, Telemetry: tel, peers: map[string]*grpc.ClientConn{}}
+	if err := n.dial(s); err != nil {
+		return err
+	}
+	defer func() {
+		for _, conn := range n.peers {
+			err = errors.Join(err, conn.Close())
+		}
+	}()
+	s.bus.Log, s.bus.Tracer, s.bus.Propagator = env.Log, tel.Tracer, tel.Propagator
+	if n.Bus, err = bus.Connect(ctx, s.bus); err != nil {
+		return err
+	}
+	defer n.Bus.Close()
+
+	svc, err := p.New(ctx, n)
+	if err != nil {
+		return err
+	}
+	opts := rpc.ServerOptions{Log: env.Log, Telemetry: tel, Health: svc.Health, Reflection: s.reflection, Stopping: ctx.Done()}
+	public, isPublic := svc.(Authenticator)
+	if isPublic {
+		opts.Authenticate, opts.MaxStreams = public.Authenticate, publicStreams
+	}
+	if opts.Credentials, err = s.tls.Server(isPublic); err != nil {
+		return err
+	}
+	server := rpc.NewServer(opts)
+	svc.Register(server)
+	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.listen)
+	if err != nil {
+		return fmt.Errorf("-listen: %w", err)
+	}
+	env.Log.InfoContext(ctx, "serving", slog.String(telemetry.KeyAddr, lis.Addr().String()), slog.String("version", version.String()))
+	err = Run(ctx, svc.Run, func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, s.grace) })
+	if err == nil {
+		env.Log.InfoContext(ctx, "stopped")
+	}
+	return err
+}
+
+// publicStreams is how many calls one connection from outside may have open at once.
+const publicStreams = 100
+
+func (n *Node) dial(s *settings) error {
+	creds, err := s.tls.Client()
+	if err != nil {
+		return err
+	}
+	for name, addr := range s.peers {
+		conn, err := rpc.Dial(*addr, rpc.DialOptions{Telemetry: n.Telemetry, Credentials: creds})
+		if err != nil {
+			return fmt.Errorf("-%s-addr: %w", name, err)
+		}
+		n.peers[name] = conn
+	}
+	return nil
+}
+
+// healthcheck asks the process that runs with the same settings.
+func (s *settings) healthcheck(ctx context.Context) (err error) {
+	host, port, err := net.SplitHostPort(s.listen)
+	if err != nil {
+		return fmt.Errorf("-listen: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	creds, err := s.tls.Client()
+	if err != nil {
+		return err
+	}
+	opts := rpc.DialOptions{Credentials: creds, Timeout: 3 * time.Second}
+	name, err := s.tls.Name()
+	if err != nil {
+		return err
+	}
+	if name != "" { // the certificate is not for localhost
+		opts.Extra = append(opts.Extra, grpc.WithAuthority(name))
+	}
+	conn, err := rpc.Dial("passthrough:///"+net.JoinHostPort(host, port), opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	return rpc.CheckHealth(ctx, conn)
+}
