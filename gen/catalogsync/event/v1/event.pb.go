@@ -33,7 +33,9 @@ type Task struct {
 	// Stage.
 	Stage string `protobuf:"bytes,2,opt,name=stage,proto3" json:"stage,omitempty"`
 	// Number within the stage.
-	Number        int32 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	Number int32 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	// The run's tenant.
+	Tenant        string `protobuf:"bytes,4,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -89,31 +91,38 @@ func (x *Task) GetNumber() int32 {
 	return 0
 }
 
-// PersonRows are people of one part, as the snapshot copied them.
-type PersonRows struct {
+func (x *Task) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+// Rows are people or records of one part.
+type Rows struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Folded match keys, one per row.
 	Keys []string `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
-	// The people; columns are Catalog fields.
+	// The rows; columns are Catalog fields or Salesforce fields.
 	Batch         *v1.Batch `protobuf:"bytes,2,opt,name=batch,proto3" json:"batch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *PersonRows) Reset() {
-	*x = PersonRows{}
+func (x *Rows) Reset() {
+	*x = Rows{}
 	mi := &file_catalogsync_event_v1_event_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *PersonRows) String() string {
+func (x *Rows) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*PersonRows) ProtoMessage() {}
+func (*Rows) ProtoMessage() {}
 
-func (x *PersonRows) ProtoReflect() protoreflect.Message {
+func (x *Rows) ProtoReflect() protoreflect.Message {
 	mi := &file_catalogsync_event_v1_event_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -125,74 +134,19 @@ func (x *PersonRows) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use PersonRows.ProtoReflect.Descriptor instead.
-func (*PersonRows) Descriptor() ([]byte, []int) {
+// Deprecated: Use Rows.ProtoReflect.Descriptor instead.
+func (*Rows) Descriptor() ([]byte, []int) {
 	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *PersonRows) GetKeys() []string {
+func (x *Rows) GetKeys() []string {
 	if x != nil {
 		return x.Keys
 	}
 	return nil
 }
 
-func (x *PersonRows) GetBatch() *v1.Batch {
-	if x != nil {
-		return x.Batch
-	}
-	return nil
-}
-
-// RecordRows are records of one part, as the pull or the verify stage fetched them.
-type RecordRows struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Folded match keys, one per row.
-	Keys []string `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
-	// The records; columns are Salesforce fields.
-	Batch         *v1.Batch `protobuf:"bytes,2,opt,name=batch,proto3" json:"batch,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RecordRows) Reset() {
-	*x = RecordRows{}
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RecordRows) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RecordRows) ProtoMessage() {}
-
-func (x *RecordRows) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RecordRows.ProtoReflect.Descriptor instead.
-func (*RecordRows) Descriptor() ([]byte, []int) {
-	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *RecordRows) GetKeys() []string {
-	if x != nil {
-		return x.Keys
-	}
-	return nil
-}
-
-func (x *RecordRows) GetBatch() *v1.Batch {
+func (x *Rows) GetBatch() *v1.Batch {
 	if x != nil {
 		return x.Batch
 	}
@@ -214,7 +168,7 @@ type PlannedChanges struct {
 
 func (x *PlannedChanges) Reset() {
 	*x = PlannedChanges{}
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[3]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -226,7 +180,7 @@ func (x *PlannedChanges) String() string {
 func (*PlannedChanges) ProtoMessage() {}
 
 func (x *PlannedChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[3]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -239,7 +193,7 @@ func (x *PlannedChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedChanges.ProtoReflect.Descriptor instead.
 func (*PlannedChanges) Descriptor() ([]byte, []int) {
-	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{3}
+	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PlannedChanges) GetAction() v11.Action {
@@ -282,7 +236,7 @@ type PlannedChange struct {
 
 func (x *PlannedChange) Reset() {
 	*x = PlannedChange{}
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[4]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +248,7 @@ func (x *PlannedChange) String() string {
 func (*PlannedChange) ProtoMessage() {}
 
 func (x *PlannedChange) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[4]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +261,7 @@ func (x *PlannedChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedChange.ProtoReflect.Descriptor instead.
 func (*PlannedChange) Descriptor() ([]byte, []int) {
-	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PlannedChange) GetPersonId() string {
@@ -345,22 +299,22 @@ func (x *PlannedChange) GetBefore() *v1.Row {
 	return nil
 }
 
-// WrittenRows are after-images of records that Salesforce says it wrote, by part of the verify stage.
+// WrittenRows are records that Salesforce says it wrote, by part of the verify stage.
 type WrittenRows struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Columns: Salesforce fields.
 	Columns []string `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
-	// Row ids are record ids; absent columns were not written.
+	// What was written, one per outcome; absent columns were not written.
 	Rows []*v1.Row `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
-	// People, one per row.
-	PersonIds     []string `protobuf:"bytes,3,rep,name=person_ids,json=personIds,proto3" json:"person_ids,omitempty"`
+	// How the person ends if the read-back agrees.
+	Outcomes      []*v11.Outcome `protobuf:"bytes,3,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WrittenRows) Reset() {
 	*x = WrittenRows{}
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[5]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -372,7 +326,7 @@ func (x *WrittenRows) String() string {
 func (*WrittenRows) ProtoMessage() {}
 
 func (x *WrittenRows) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[5]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -385,7 +339,7 @@ func (x *WrittenRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrittenRows.ProtoReflect.Descriptor instead.
 func (*WrittenRows) Descriptor() ([]byte, []int) {
-	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{5}
+	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *WrittenRows) GetColumns() []string {
@@ -402,9 +356,9 @@ func (x *WrittenRows) GetRows() []*v1.Row {
 	return nil
 }
 
-func (x *WrittenRows) GetPersonIds() []string {
+func (x *WrittenRows) GetOutcomes() []*v11.Outcome {
 	if x != nil {
-		return x.PersonIds
+		return x.Outcomes
 	}
 	return nil
 }
@@ -420,7 +374,7 @@ type Outcomes struct {
 
 func (x *Outcomes) Reset() {
 	*x = Outcomes{}
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[6]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -432,7 +386,7 @@ func (x *Outcomes) String() string {
 func (*Outcomes) ProtoMessage() {}
 
 func (x *Outcomes) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[6]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -445,7 +399,7 @@ func (x *Outcomes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcomes.ProtoReflect.Descriptor instead.
 func (*Outcomes) Descriptor() ([]byte, []int) {
-	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{6}
+	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Outcomes) GetOutcomes() []*v11.Outcome {
@@ -459,17 +413,13 @@ var File_catalogsync_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_catalogsync_event_v1_event_proto_rawDesc = "" +
 	"\n" +
-	" catalogsync/event/v1/event.proto\x12\x14catalogsync.event.v1\x1a\x1ccatalogsync/row/v1/row.proto\x1a\x1ecatalogsync/sync/v1/sync.proto\"K\n" +
+	" catalogsync/event/v1/event.proto\x12\x14catalogsync.event.v1\x1a\x1ccatalogsync/row/v1/row.proto\x1a\x1ecatalogsync/sync/v1/sync.proto\"c\n" +
 	"\x04Task\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x16\n" +
-	"\x06number\x18\x03 \x01(\x05R\x06number\"Q\n" +
-	"\n" +
-	"PersonRows\x12\x12\n" +
-	"\x04keys\x18\x01 \x03(\tR\x04keys\x12/\n" +
-	"\x05batch\x18\x02 \x01(\v2\x19.catalogsync.row.v1.BatchR\x05batch\"Q\n" +
-	"\n" +
-	"RecordRows\x12\x12\n" +
+	"\x06number\x18\x03 \x01(\x05R\x06number\x12\x16\n" +
+	"\x06tenant\x18\x04 \x01(\tR\x06tenant\"K\n" +
+	"\x04Rows\x12\x12\n" +
 	"\x04keys\x18\x01 \x03(\tR\x04keys\x12/\n" +
 	"\x05batch\x18\x02 \x01(\v2\x19.catalogsync.row.v1.BatchR\x05batch\"\x9e\x01\n" +
 	"\x0ePlannedChanges\x123\n" +
@@ -481,12 +431,11 @@ const file_catalogsync_event_v1_event_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1b\n" +
 	"\trecord_id\x18\x03 \x01(\tR\brecordId\x12-\n" +
 	"\x05after\x18\x04 \x01(\v2\x17.catalogsync.row.v1.RowR\x05after\x12/\n" +
-	"\x06before\x18\x05 \x01(\v2\x17.catalogsync.row.v1.RowR\x06before\"s\n" +
+	"\x06before\x18\x05 \x01(\v2\x17.catalogsync.row.v1.RowR\x06before\"\x8e\x01\n" +
 	"\vWrittenRows\x12\x18\n" +
 	"\acolumns\x18\x01 \x03(\tR\acolumns\x12+\n" +
-	"\x04rows\x18\x02 \x03(\v2\x17.catalogsync.row.v1.RowR\x04rows\x12\x1d\n" +
-	"\n" +
-	"person_ids\x18\x03 \x03(\tR\tpersonIds\"D\n" +
+	"\x04rows\x18\x02 \x03(\v2\x17.catalogsync.row.v1.RowR\x04rows\x128\n" +
+	"\boutcomes\x18\x03 \x03(\v2\x1c.catalogsync.sync.v1.OutcomeR\boutcomes\"D\n" +
 	"\bOutcomes\x128\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1c.catalogsync.sync.v1.OutcomeR\boutcomesB\xdd\x01\n" +
 	"\x18com.catalogsync.event.v1B\n" +
@@ -504,34 +453,33 @@ func file_catalogsync_event_v1_event_proto_rawDescGZIP() []byte {
 	return file_catalogsync_event_v1_event_proto_rawDescData
 }
 
-var file_catalogsync_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_catalogsync_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_catalogsync_event_v1_event_proto_goTypes = []any{
 	(*Task)(nil),           // 0: catalogsync.event.v1.Task
-	(*PersonRows)(nil),     // 1: catalogsync.event.v1.PersonRows
-	(*RecordRows)(nil),     // 2: catalogsync.event.v1.RecordRows
-	(*PlannedChanges)(nil), // 3: catalogsync.event.v1.PlannedChanges
-	(*PlannedChange)(nil),  // 4: catalogsync.event.v1.PlannedChange
-	(*WrittenRows)(nil),    // 5: catalogsync.event.v1.WrittenRows
-	(*Outcomes)(nil),       // 6: catalogsync.event.v1.Outcomes
-	(*v1.Batch)(nil),       // 7: catalogsync.row.v1.Batch
-	(v11.Action)(0),        // 8: catalogsync.sync.v1.Action
-	(*v1.Row)(nil),         // 9: catalogsync.row.v1.Row
-	(*v11.Outcome)(nil),    // 10: catalogsync.sync.v1.Outcome
+	(*Rows)(nil),           // 1: catalogsync.event.v1.Rows
+	(*PlannedChanges)(nil), // 2: catalogsync.event.v1.PlannedChanges
+	(*PlannedChange)(nil),  // 3: catalogsync.event.v1.PlannedChange
+	(*WrittenRows)(nil),    // 4: catalogsync.event.v1.WrittenRows
+	(*Outcomes)(nil),       // 5: catalogsync.event.v1.Outcomes
+	(*v1.Batch)(nil),       // 6: catalogsync.row.v1.Batch
+	(v11.Action)(0),        // 7: catalogsync.sync.v1.Action
+	(*v1.Row)(nil),         // 8: catalogsync.row.v1.Row
+	(*v11.Outcome)(nil),    // 9: catalogsync.sync.v1.Outcome
 }
 var file_catalogsync_event_v1_event_proto_depIdxs = []int32{
-	7,  // 0: catalogsync.event.v1.PersonRows.batch:type_name -> catalogsync.row.v1.Batch
-	7,  // 1: catalogsync.event.v1.RecordRows.batch:type_name -> catalogsync.row.v1.Batch
-	8,  // 2: catalogsync.event.v1.PlannedChanges.action:type_name -> catalogsync.sync.v1.Action
-	4,  // 3: catalogsync.event.v1.PlannedChanges.changes:type_name -> catalogsync.event.v1.PlannedChange
-	9,  // 4: catalogsync.event.v1.PlannedChange.after:type_name -> catalogsync.row.v1.Row
-	9,  // 5: catalogsync.event.v1.PlannedChange.before:type_name -> catalogsync.row.v1.Row
-	9,  // 6: catalogsync.event.v1.WrittenRows.rows:type_name -> catalogsync.row.v1.Row
-	10, // 7: catalogsync.event.v1.Outcomes.outcomes:type_name -> catalogsync.sync.v1.Outcome
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	6, // 0: catalogsync.event.v1.Rows.batch:type_name -> catalogsync.row.v1.Batch
+	7, // 1: catalogsync.event.v1.PlannedChanges.action:type_name -> catalogsync.sync.v1.Action
+	3, // 2: catalogsync.event.v1.PlannedChanges.changes:type_name -> catalogsync.event.v1.PlannedChange
+	8, // 3: catalogsync.event.v1.PlannedChange.after:type_name -> catalogsync.row.v1.Row
+	8, // 4: catalogsync.event.v1.PlannedChange.before:type_name -> catalogsync.row.v1.Row
+	8, // 5: catalogsync.event.v1.WrittenRows.rows:type_name -> catalogsync.row.v1.Row
+	9, // 6: catalogsync.event.v1.WrittenRows.outcomes:type_name -> catalogsync.sync.v1.Outcome
+	9, // 7: catalogsync.event.v1.Outcomes.outcomes:type_name -> catalogsync.sync.v1.Outcome
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_catalogsync_event_v1_event_proto_init() }
@@ -545,7 +493,7 @@ func file_catalogsync_event_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catalogsync_event_v1_event_proto_rawDesc), len(file_catalogsync_event_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,367 @@
+// Package conduct owns the question "what is missing?": from a run and its tasks it computes the run's next state and
+// the tasks to be made. It is pure and level-triggered: any worker may ask at any time, and the same records give the
+// same answer.
+package conduct
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows"
+)
+
+// Limits shape how work is cut.
+type Limits struct {
+	// CollectionsMax is the greatest number of changes of one action that goes through sObject Collections; more go
+	// through the Bulk API.
+	CollectionsMax int64
+	// BulkRows and BulkBytes bound one Bulk job. Bytes are counted as they rest on the bus, compressed, so that the
+	// limit stands for about four times as much CSV.
+	BulkRows  int64
+	BulkBytes int64
+	// VerifyByID is the greatest number of written records that are read back by their ids; more are read back by one
+	// Bulk query.
+	VerifyByID int64
+}
+
+// DefaultLimits are those of the design: Collections up to 2,000 changes, then Bulk jobs well below 100 MB.
+func DefaultLimits() Limits {
+	return Limits{CollectionsMax: 2000, BulkRows: 100_000, BulkBytes: 20 << 20, VerifyByID: 4000}
+}
+
+// PartRows is how many people or records a part should hold: it bounds the memory of a task.
+const PartRows = 10_000
+
+// Step is what to do next.
+type Step struct {
+	// Create are tasks that should exist.
+	Create []ledger.Task
+	// Run is the run's record as it should be.
+	Run ledger.Run
+	// Closed: every task of every stage has settled; the run ends in Run.State.
+	Closed bool
+}
+
+// Next computes the next step of a run that has begun.
+func Next(run ledger.Run, tasks []ledger.Task, lim Limits) Step {
+	c := conductor{run: run, lim: lim, by: make(map[ledger.Stage][]ledger.Task)}
+	for _, t := range tasks {
+		c.by[t.Stage] = append(c.by[t.Stage], t)
+	}
+	c.tally(tasks)
+	step := c.next()
+	step.Run = c.run
+	c.progress(&step)
+	return step
+}
+
+type conductor struct {
+	run ledger.Run
+	lim Limits
+	by  map[ledger.Stage][]ledger.Task
+	// sum holds what the settled tasks of each stage count
+	sum map[ledger.Stage]ledger.Counts
+}
+
+// settled reports whether a stage has all of its tasks and every one has ended. The number is asked for because a
+// conductor may have been killed between making the first task of a stage and the last.
+func (c *conductor) settled(s ledger.Stage, want int) bool {
+	tasks := c.by[s]
+	return len(tasks) >= want && !slices.ContainsFunc(tasks, func(t ledger.Task) bool { return t.State != ledger.TaskSettled })
+}
+
+func (c *conductor) next() Step {
+	if !c.settled(ledger.StagePrepare, 1) {
+		if c.run.Drain != nil && len(c.by[ledger.StagePrepare]) == 0 {
+			return c.close()
+		}
+		return c.stage(ledger.StagePrepare, c.task(ledger.StagePrepare, 0, ledger.Input{}))
+	}
+	prepared := c.by[ledger.StagePrepare][0].Result.Prepared
+	if prepared == nil { // the run was drained before anything was fixed
+		return c.close()
+	}
+	c.run.Parts, c.run.PullMode = prepared.Parts, prepared.PullMode
+
+	if len(prepared.Ranges) > 0 {
+		if !c.settled(ledger.StageSnapshot, len(prepared.Ranges)) {
+			step := c.stage(ledger.StageSnapshot, c.snapshotTasks(prepared)...)
+			if prepared.PullMode != ledger.PullLookup {
+				step.Create = append(step.Create, c.pullTasks(prepared)...)
+			}
+			return step
+		}
+		if pulls := c.pullTasks(prepared); !c.settled(ledger.StagePull, len(pulls)) {
+			return c.stage(ledger.StagePull, pulls...)
+		}
+		if slices.ContainsFunc(c.by[ledger.StageSnapshot], func(t ledger.Task) bool { return t.Result.Aborted }) {
+			// What was copied before the run was stopped is no snapshot: nobody is concerned.
+			c.run.Counts = ledger.Counts{}
+			return c.close()
+		}
+		if plans := c.parts(ledger.StagePlan, c.run.Parts); !c.settled(ledger.StagePlan, len(plans)) {
+			return c.stage(ledger.StagePlan, plans...)
+		}
+		if c.sum[ledger.StagePlan].Left > 0 {
+			if adopts := c.parts(ledger.StageAdopt, c.run.Parts); !c.settled(ledger.StageAdopt, len(adopts)) {
+				return c.stage(ledger.StageAdopt, adopts...)
+			}
+		}
+	}
+	c.gate()
+	if c.run.PlanOnly {
+		return c.closing()
+	}
+	if apply := c.applyTasks(); !c.settled(ledger.StageApply, len(apply)) {
+		return c.stage(ledger.StageApply, apply...)
+	}
+	written := c.sum[ledger.StageApply].Written
+	if written == 0 {
+		return c.closing()
+	}
+	verify := []ledger.Task{c.task(ledger.StageVerify, 0, ledger.Input{ByID: true})}
+	if written > c.lim.VerifyByID {
+		in := ledger.Input{Rows: written, Since: c.since()}
+		if !c.settled(ledger.StageReadback, 1) {
+			return c.stage(ledger.StageReadback, c.task(ledger.StageReadback, 0, in))
+		}
+		verify = c.parts(ledger.StageVerify, c.run.VerifyParts)
+	}
+	if !c.settled(ledger.StageVerify, len(verify)) {
+		return c.stage(ledger.StageVerify, verify...)
+	}
+	return c.closing()
+}
+
+// closing runs the close stage, and closes when it has settled.
+func (c *conductor) closing() Step {
+	if !c.settled(ledger.StageClose, 1) {
+		return c.stage(ledger.StageClose, c.task(ledger.StageClose, 0, ledger.Input{Rows: c.run.Counts.Outcomes()}))
+	}
+	return c.close()
+}
+
+func (c *conductor) close() Step {
+	c.run.Stage = ""
+	n := c.run.Counts
+	switch {
+	case c.run.Drain != nil:
+		c.run.State, c.run.Reason = c.run.Drain.State, c.run.Drain.Reason
+	case n.Rejected+n.Failed+n.Deferred+n.Mismatched > 0 && !c.run.PlanOnly:
+		c.run.State = ledger.RunWithFailures
+	default:
+		c.run.State = ledger.RunSucceeded
+	}
+	return Step{Closed: true}
+}
+
+func (c *conductor) stage(s ledger.Stage, tasks ...ledger.Task) Step {
+	c.run.Stage = s
+	return Step{Create: tasks}
+}
+
+func (c *conductor) task(s ledger.Stage, n int, in ledger.Input) ledger.Task {
+	return ledger.Task{RunID: c.run.ID, Tenant: c.run.Tenant, Stage: s, Number: n, Input: in}
+}
+
+func (c *conductor) snapshotTasks(p *ledger.Prepared) []ledger.Task {
+	tasks := make([]ledger.Task, len(p.Ranges))
+	for i, r := range p.Ranges {
+		tasks[i] = c.task(ledger.StageSnapshot, i, r)
+	}
+	return tasks
+}
+
+// pullTasks are one for the whole table, or one per snapshot task that looks its match keys up.
+func (c *conductor) pullTasks(p *ledger.Prepared) []ledger.Task {
+	if p.PullMode != ledger.PullLookup {
+		return []ledger.Task{c.task(ledger.StagePull, 0, ledger.Input{Rows: p.Records})}
+	}
+	tasks := make([]ledger.Task, len(p.Ranges))
+	for i, r := range p.Ranges {
+		tasks[i] = c.task(ledger.StagePull, i, ledger.Input{Rows: r.Rows})
+	}
+	return tasks
+}
+
+// parts makes one task per part.
+func (c *conductor) parts(s ledger.Stage, n int) []ledger.Task {
+	tasks := make([]ledger.Task, max(n, 1))
+	for i := range tasks {
+		tasks[i] = c.task(s, i, ledger.Input{})
+	}
+	return tasks
+}
+
+// applyTasks cuts the planned changes into tasks: one of Collections per action with few changes, Bulk jobs else.
+func (c *conductor) applyTasks() []ledger.Task {
+	var tasks []ledger.Task
+	for _, kind := range []string{rows.KindCreates, rows.KindUpdates} {
+		total := c.sum[ledger.StagePlan].Creates + c.sum[ledger.StageAdopt].Creates
+		if kind == rows.KindUpdates {
+			total = c.sum[ledger.StagePlan].Updates + c.sum[ledger.StageAdopt].Updates
+		}
+		bulk := total > c.lim.CollectionsMax
+		cut := ledger.Input{Action: kind, Bulk: bulk}
+		var size int64
+		flush := func() {
+			if cut.Rows > 0 {
+				tasks = append(tasks, c.task(ledger.StageApply, len(tasks), cut))
+			}
+			cut, size = ledger.Input{Action: kind, Bulk: bulk}, 0
+		}
+		for _, t := range slices.Concat(c.by[ledger.StagePlan], c.by[ledger.StageAdopt]) {
+			out, ok := t.Output(kind, 0)
+			if !ok || out.Messages == 0 {
+				continue
+			}
+			perMessage := out.Bytes / int64(out.Messages)
+			for n, count := range out.MessageRows {
+				if cut.Rows > 0 && (cut.Rows+int64(count) > c.lim.BulkRows || size+perMessage > c.lim.BulkBytes) {
+					flush()
+				}
+				cut.Rows += int64(count)
+				size += perMessage
+				cut.Changes = appendRef(cut.Changes, ledger.ChangeRef{
+					Stage: t.Stage, Task: t.Number, Epoch: t.Result.Epoch, Kind: kind, From: n, To: n + 1,
+				})
+			}
+		}
+		flush()
+	}
+	return tasks
+}
+
+// appendRef joins a reference to the one before it where the two are neighbours.
+func appendRef(refs []ledger.ChangeRef, r ledger.ChangeRef) []ledger.ChangeRef {
+	if n := len(refs); n > 0 {
+		last := &refs[n-1]
+		if last.Stage == r.Stage && last.Task == r.Task && last.Epoch == r.Epoch && last.To == r.From {
+			last.To = r.To
+			return refs
+		}
+	}
+	return append(refs, r)
+}
+
+// gate fixes the plan's numbers once the plan stage has ended.
+func (c *conductor) gate() {
+	if c.run.Plan != nil {
+		return
+	}
+	n := c.run.Counts
+	p := &ledger.Plan{
+		Creates: n.Creates, Updates: n.Updates, Unchanged: n.Unchanged, Skipped: n.Skipped, Rejected: n.Rejected,
+		Superseded: n.Superseded, UpdatesByField: map[string]int64{}, RejectedByCode: map[string]int64{},
+	}
+	var hash uint64
+	for _, s := range []ledger.Stage{ledger.StagePrepare, ledger.StagePull, ledger.StagePlan, ledger.StageAdopt} {
+		for _, t := range c.by[s] {
+			if t.Result == nil {
+				continue
+			}
+			hash += t.Result.Hash
+			for f, n := range t.Result.UpdatesByField {
+				p.UpdatesByField[f] += n
+			}
+			for code, n := range t.Result.RejectedByCode {
+				p.RejectedByCode[code] += n
+			}
+			if t.Result.AllocationMax > 0 {
+				p.AllocationUsed, p.AllocationMax = max(p.AllocationUsed, t.Result.AllocationUsed), t.Result.AllocationMax
+			}
+		}
+	}
+	c.run.VerifyParts = int((n.Creates + n.Updates + PartRows - 1) / PartRows)
+	p.Hash = fmt.Sprintf("%016x", hash)
+	p.ForecastAPICalls = Forecast(n.Creates, c.lim) + Forecast(n.Updates, c.lim) + forecastVerify(n.Creates+n.Updates, c.lim)
+	c.run.Plan = p
+}
+
+// Forecast is the number of API calls that applying n changes of one action takes: 200 a call through Collections;
+// create, upload, close, polls and two result files for each Bulk job.
+func Forecast(n int64, lim Limits) int64 {
+	if n <= lim.CollectionsMax {
+		return (n + 199) / 200
+	}
+	jobs := (n + lim.BulkRows - 1) / lim.BulkRows
+	return jobs * (5 + polls(min(n, lim.BulkRows)))
+}
+
+func forecastVerify(n int64, lim Limits) int64 {
+	switch {
+	case n == 0:
+		return 0
+	case n <= lim.VerifyByID:
+		return (n + 1999) / 2000
+	}
+	return 3 + (n+249_999)/250_000
+}
+
+// polls grows with the logarithm of a job's size, as the poll schedule does.
+func polls(rows int64) int64 { return int64(bits.Len64(uint64(rows / 2000))) }
+
+// since is Salesforce's clock before the run's first effect.
+func (c *conductor) since() (since time.Time) {
+	for _, t := range c.by[ledger.StageApply] {
+		if t.Result != nil && !t.Result.Since.IsZero() && (since.IsZero() || t.Result.Since.Before(since)) {
+			since = t.Result.Since
+		}
+	}
+	return since
+}
+
+// tally sums what the settled tasks say. Counters are sums of settle records and nothing else.
+func (c *conductor) tally(tasks []ledger.Task) {
+	c.sum = make(map[ledger.Stage]ledger.Counts)
+	var total ledger.Counts
+	var calls int64
+	var jobs []string
+	for _, t := range tasks {
+		calls += t.APICalls
+		if t.Result == nil {
+			continue
+		}
+		n := c.sum[t.Stage]
+		n.Add(t.Result.Counts)
+		c.sum[t.Stage] = n
+		total.Add(t.Result.Counts)
+		jobs = append(jobs, t.Result.Jobs...)
+	}
+	// Work that was queued or repeated can only add calls, so the greater number is the newer one.
+	c.run.Counts, c.run.APICalls, c.run.BulkJobs = total, max(calls, c.run.APICalls), jobs
+}
+
+// progress fills in what the progress display shows of the present stage.
+func (c *conductor) progress(s *Step) {
+	s.Run.TasksDone, s.Run.TasksTotal, s.Run.RowsDone, s.Run.RowsTotal = 0, 0, 0, 0
+	if s.Closed {
+		return
+	}
+	for _, t := range c.by[s.Run.Stage] {
+		s.Run.TasksTotal++
+		s.Run.RowsDone += t.Rows
+		if t.State == ledger.TaskSettled {
+			s.Run.TasksDone++
+		}
+	}
+	s.Run.TasksTotal = max(s.Run.TasksTotal, len(s.Create))
+	n := s.Run.Counts
+	switch s.Run.Stage {
+	case ledger.StageSnapshot, ledger.StagePlan:
+		s.Run.RowsTotal = c.by[ledger.StagePrepare][0].Result.Prepared.People
+	case ledger.StagePull:
+		s.Run.RowsTotal = c.by[ledger.StagePrepare][0].Result.Prepared.Records
+	case ledger.StageAdopt:
+		s.Run.RowsTotal = n.Left
+	case ledger.StageApply:
+		s.Run.RowsTotal = n.Creates + n.Updates
+	case ledger.StageReadback, ledger.StageVerify:
+		s.Run.RowsTotal = n.Written
+	case ledger.StageClose:
+		s.Run.RowsTotal = n.Outcomes()
+	}
+}

@@ -1,0 +1,207 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/catalogsync/catalogsync/internal/errs"
+	"github.com/catalogsync/catalogsync/internal/store"
+)
+
+// Errors of taking and holding tasks.
+var (
+	// ErrHeld: another worker holds the task and its lease has not run out.
+	ErrHeld = errors.New("ledger: the task is held by another worker")
+	// ErrAsleep: the task's wake time has not come.
+	ErrAsleep = errors.New("ledger: the task waits for its wake time")
+	// ErrSettled: the task has ended.
+	ErrSettled = errors.New("ledger: the task has ended")
+	// ErrLeaseLost: this worker's lease ran out or another worker took the task. Nothing more may be sent for it.
+	ErrLeaseLost = errors.New("ledger: the lease on the task is lost")
+)
+
+// Lease is the right to work on a task under one epoch.
+type Lease struct {
+	l *Ledger
+
+	mu       sync.Mutex
+	task     Task
+	validity time.Time // monotonic; the lease counts as lost from here on
+	lost     bool
+}
+
+// margin is kept between the moment at which a holder stops and the one at which another may take over.
+func (l *Ledger) margin() time.Duration { return l.opts.LeaseTTL / 5 }
+
+// Claim takes a task: its epoch rises, and whoever held it before has lost it. It returns ErrSettled, ErrAsleep or
+// ErrHeld where there is nothing to take.
+func (l *Ledger) Claim(ctx context.Context, runID string, stage Stage, number int) (*Lease, error) {
+	key := Task{RunID: runID, Stage: stage, Number: number}.key()
+	t, rev, err := l.tasks.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	t.revision = rev
+	switch t.State {
+	case TaskSettled:
+		return nil, ErrSettled
+	case TaskWaiting:
+		if time.Until(t.WakeAt) > 0 {
+			return nil, ErrAsleep
+		}
+	case TaskLeased:
+		if !l.Expired(t) {
+			return nil, ErrHeld
+		}
+	}
+	began := time.Now()
+	t.State, t.Holder, t.Epoch, t.Rows, t.WakeAt = TaskLeased, l.opts.Holder, t.Epoch+1, 0, time.Time{}
+	rev, err = l.tasks.Replace(ctx, key, t, rev)
+	if errors.Is(err, store.ErrConflict) {
+		return nil, ErrHeld
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.revision = rev
+	l.observer.forget(key)
+	return &Lease{l: l, task: t, validity: began.Add(l.opts.LeaseTTL - l.margin())}, nil
+}
+
+// Task returns the task as this lease knows it.
+func (le *Lease) Task() Task {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	return le.task
+}
+
+// Deadline is the moment from which this lease counts as lost unless it is renewed.
+func (le *Lease) Deadline() time.Time {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	return le.validity
+}
+
+// Save applies fn to the task's record and renews the lease with it. ErrLeaseLost when another worker holds the task.
+func (le *Lease) Save(ctx context.Context, fn func(*Task)) error {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	return le.write(ctx, fn)
+}
+
+func (le *Lease) write(ctx context.Context, fn func(*Task)) error {
+	if le.lost {
+		return ErrLeaseLost
+	}
+	t := le.task
+	if fn != nil {
+		fn(&t)
+	}
+	began := time.Now()
+	rev, err := le.l.tasks.Replace(ctx, t.key(), t, t.revision)
+	if errors.Is(err, store.ErrConflict) {
+		// Our own write may have been taken though its answer was lost: then the record is as we wrote it, for nobody
+		// else writes under our epoch.
+		have, haveRev, getErr := le.l.tasks.Get(ctx, t.key())
+		if getErr == nil && have.Epoch == t.Epoch && have.State == TaskLeased && have.Holder == t.Holder {
+			have.revision = haveRev
+			t.revision = haveRev
+			if rev, err = le.l.tasks.Replace(ctx, t.key(), t, haveRev); err == nil {
+				t.revision = rev
+				le.task, le.validity = t, began.Add(le.l.opts.LeaseTTL-le.l.margin())
+				return nil
+			}
+		}
+		if getErr == nil && have.Epoch == t.Epoch && have.State == t.State && t.State != TaskLeased {
+			return nil // the settling or parking write itself had been taken
+		}
+		if getErr == nil && (have.Epoch != t.Epoch || have.State != TaskLeased) {
+			le.lost = true
+			return fmt.Errorf("%s: %w", t.Name(), ErrLeaseLost)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	t.revision = rev
+	le.task, le.validity = t, began.Add(le.l.opts.LeaseTTL-le.l.margin())
+	return nil
+}
+
+// Fence renews the lease: what is sent to Salesforce right after it is sent by the task's only holder. The context of
+// the task ends when the lease is lost, and so does the wait for an answer.
+func (le *Lease) Fence(ctx context.Context) error {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	if err := le.write(ctx, nil); err != nil {
+		return err
+	}
+	if time.Until(le.validity) <= 0 {
+		le.lost = true
+		return ErrLeaseLost
+	}
+	return nil
+}
+
+// Settle ends the task with its result.
+func (le *Lease) Settle(ctx context.Context, r Result) error {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	r.Epoch = le.task.Epoch
+	return le.write(ctx, func(t *Task) {
+		t.State, t.Result, t.LastError = TaskSettled, &r, ""
+	})
+}
+
+// Park puts the task to sleep until wake.
+func (le *Lease) Park(ctx context.Context, wake time.Time, fn func(*Task)) error {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	return le.write(ctx, func(t *Task) {
+		t.State, t.WakeAt = TaskWaiting, wake
+		if fn != nil {
+			fn(t)
+		}
+	})
+}
+
+// Keep renews the lease until ctx ends, and calls lost once when it cannot be renewed in time. progress is asked for
+// the rows and API calls so far at each renewal; check is called with each renewal and may end the work by an error,
+// which is handed to lost.
+func (le *Lease) Keep(ctx context.Context, progress func(*Task), check func(context.Context) error, lost func(error)) {
+	every := le.l.opts.LeaseTTL / 4
+	timer := time.NewTimer(every)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		rctx, cancel := context.WithDeadline(ctx, le.Deadline())
+		err := le.Save(rctx, progress)
+		if err == nil && check != nil {
+			err = check(rctx)
+			if errs.KindOf(err) == errs.Unavailable {
+				err = nil // asked again at the next renewal
+			}
+		} else if err != nil && !errors.Is(err, ErrLeaseLost) && time.Until(le.Deadline()) > 0 {
+			err = nil // the bus did not answer; the lease still stands
+		}
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			if !errors.Is(err, ErrLeaseLost) && time.Until(le.Deadline()) <= 0 {
+				err = fmt.Errorf("%w: %w", ErrLeaseLost, err)
+			}
+			lost(err)
+			return
+		}
+		timer.Reset(every)
+	}
+}

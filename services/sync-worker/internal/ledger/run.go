@@ -1,0 +1,131 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"strings"
+	"time"
+)
+
+// RunState is where a run stands.
+type RunState string
+
+// States of a run, as in syncv1.RunState.
+const (
+	RunRequested    RunState = "requested"
+	RunRunning      RunState = "running"
+	RunHeld         RunState = "held"
+	RunCancelling   RunState = "cancelling"
+	RunSucceeded    RunState = "succeeded"
+	RunWithFailures RunState = "completed_with_failures"
+	RunFailed       RunState = "failed"
+	RunCancelled    RunState = "cancelled"
+	RunReconnect    RunState = "needs_reconnect"
+)
+
+// Final reports whether the run has ended.
+func (s RunState) Final() bool {
+	switch s {
+	case RunSucceeded, RunWithFailures, RunFailed, RunCancelled, RunReconnect:
+		return true
+	}
+	return false
+}
+
+// Drain says why a run stops before its end. From then on nothing new is sent; every person not settled yet ends
+// deferred, and the run closes in the state that the drain names.
+type Drain struct {
+	// State is the state in which the run will end.
+	State RunState `json:"state"`
+	// Code is the outcome code of the people who end deferred.
+	Code string `json:"code"`
+	// Reason is for the admin.
+	Reason string `json:"reason"`
+}
+
+// Run is the record of one run.
+type Run struct {
+	ID           string `json:"id"`
+	Tenant       string `json:"tenant"`
+	ConnectionID string `json:"connection_id"`
+	Kind         string `json:"kind"`
+	Trigger      string `json:"trigger"`
+	RequestID    string `json:"request_id"`
+	PlanOnly     bool   `json:"plan_only,omitempty"`
+	Author       string `json:"author,omitempty"`
+
+	State  RunState `json:"state"`
+	Stage  Stage    `json:"stage,omitempty"`
+	Reason string   `json:"reason,omitempty"`
+	Drain  *Drain   `json:"drain,omitempty"`
+
+	OrgID           string `json:"org_id"`
+	Object          string `json:"object"`
+	FieldMapVersion int32  `json:"field_map_version"`
+	ExternalIDField string `json:"external_id_field,omitempty"`
+	// Parts is the number of parts into which people and records are hashed; 0 before the prepare stage.
+	Parts int `json:"parts,omitempty"`
+	// VerifyParts is the number of parts into which written records are hashed; 0 before the gate.
+	VerifyParts int `json:"verify_parts,omitempty"`
+	// PullMode is how records are fetched.
+	PullMode PullMode `json:"pull_mode,omitempty"`
+
+	Counts   Counts   `json:"counts"`
+	Plan     *Plan    `json:"plan,omitempty"`
+	APICalls int64    `json:"api_calls"`
+	BulkJobs []string `json:"bulk_jobs,omitempty"`
+
+	TasksDone  int   `json:"tasks_done"`
+	TasksTotal int   `json:"tasks_total"`
+	RowsDone   int64 `json:"rows_done"`
+	RowsTotal  int64 `json:"rows_total"`
+
+	RequestedAt time.Time `json:"requested_at"`
+	StartedAt   time.Time `json:"started_at,omitzero"`
+	EndedAt     time.Time `json:"ended_at,omitzero"`
+
+	// Traceparent joins everything that the run does into the trace of the request that started it.
+	Traceparent string `json:"traceparent,omitempty"`
+}
+
+// PullMode is a way of fetching records.
+type PullMode string
+
+// Ways of fetching records.
+const (
+	// PullLookup asks for the records of the snapshot's match keys.
+	PullLookup PullMode = "lookup"
+	// PullREST reads the whole table page by page.
+	PullREST PullMode = "rest"
+	// PullBulk reads the whole table by a Bulk query job.
+	PullBulk PullMode = "bulk"
+)
+
+// Plan is the run's plan in numbers.
+type Plan struct {
+	Creates          int64            `json:"creates"`
+	Updates          int64            `json:"updates"`
+	Unchanged        int64            `json:"unchanged"`
+	Skipped          int64            `json:"skipped"`
+	Rejected         int64            `json:"rejected"`
+	Superseded       int64            `json:"superseded"`
+	ForecastAPICalls int64            `json:"forecast_api_calls"`
+	AllocationUsed   int64            `json:"allocation_used"`
+	AllocationMax    int64            `json:"allocation_max"`
+	Hash             string           `json:"hash"`
+	UpdatesByField   map[string]int64 `json:"updates_by_field,omitempty"`
+	RejectedByCode   map[string]int64 `json:"rejected_by_code,omitempty"`
+}
+
+// RunID is the deterministic id of a run: the same tenant, connection, kind and slot always name the same run.
+func RunID(tenant, connection, kind, slot string) string {
+	h := sha256.New()
+	for _, part := range []string{tenant, connection, kind, slot} {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+		h.Write(n[:])
+		h.Write([]byte(part))
+	}
+	return "run" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(h.Sum(nil)[:13]))
+}

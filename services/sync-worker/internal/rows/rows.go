@@ -1,0 +1,206 @@
+// Package rows owns how a run's rows, changes and outcomes rest on the bus: batches of protobuf, compressed, one
+// message per batch, addressed by the task and lease epoch that wrote them.
+//
+// Invariant: what a reader returns is exactly what a settled task wrote. Number of messages and checksum come from the
+// settle record; a reader that cannot match them stops with an error.
+package rows
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/klauspost/compress/zstd"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/catalogsync/catalogsync/internal/bus"
+	"github.com/catalogsync/catalogsync/internal/event"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
+)
+
+// Kinds of rows.
+const (
+	// KindPeople are people of the snapshot, by part of their primary match key.
+	KindPeople = "people"
+	// KindRecords are records of the org, by part of their primary match key.
+	KindRecords = "records"
+	// KindLeft are people whom no external id found, by part of their e-mail.
+	KindLeft = "left"
+	// KindFree are records without an external id, by part of their e-mail.
+	KindFree = "free"
+	// KindWritten are after-images of written records, by part of the record's id.
+	KindWritten = "written"
+	// KindReadback are records read back, by part of the record's id.
+	KindReadback = "readback"
+	// KindCreates and KindUpdates are planned changes.
+	KindCreates = "creates"
+	KindUpdates = "updates"
+	// KindOutcomes are how people ended.
+	KindOutcomes = "outcomes"
+)
+
+// ErrCorrupt: what the bus holds is not what a settled task wrote.
+var ErrCorrupt = errors.New("rows: a batch differs from its settle record")
+
+var (
+	encoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+	decoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(64<<20))
+)
+
+// stream returns stream and subject of message n.
+func stream(a event.Address, n int) (string, string) {
+	switch a.Kind {
+	case KindCreates, KindUpdates:
+		return a.Changes(n)
+	case KindOutcomes:
+		return a.Outcomes(n)
+	}
+	return a.Rows(n)
+}
+
+// Part is the part to which a folded match key belongs.
+func Part(key string, parts int) int {
+	if parts <= 1 {
+		return 0
+	}
+	return int(xxhash.Sum64String(key) % uint64(parts))
+}
+
+// sheaf is one output under way.
+type sheaf struct {
+	messages int
+	rows     int64
+	bytes    int64
+	digest   *xxhash.Digest
+	perMsg   []int
+}
+
+// Publisher writes the batches of one task under one epoch.
+type Publisher struct {
+	bus     *bus.Bus
+	address event.Address
+	outputs map[outputKey]*sheaf
+	buf     []byte
+}
+
+type outputKey struct {
+	kind string
+	part int
+}
+
+// NewPublisher returns a publisher for a leased task.
+func NewPublisher(b *bus.Bus, t ledger.Task) *Publisher {
+	return &Publisher{
+		bus:     b,
+		address: event.Address{Run: t.RunID, Stage: string(t.Stage), Task: t.Number, Epoch: t.Epoch},
+		outputs: make(map[outputKey]*sheaf),
+	}
+}
+
+// Publish writes one batch of n rows. It is durable when Publish returns.
+func (p *Publisher) Publish(ctx context.Context, kind string, part int, m proto.Message, n int) error {
+	raw, err := proto.MarshalOptions{}.MarshalAppend(p.buf[:0], m)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", kind, err)
+	}
+	p.buf = raw
+	packed := encoder.EncodeAll(raw, make([]byte, 0, len(raw)/3+64))
+	key := outputKey{kind, part}
+	s := p.outputs[key]
+	if s == nil {
+		s = &sheaf{digest: xxhash.New()}
+		p.outputs[key] = s
+	}
+	a := p.address
+	a.Kind, a.Part = kind, part
+	_, subject := stream(a, s.messages)
+	if err := p.bus.Publish(ctx, subject, packed); err != nil {
+		return fmt.Errorf("publish %s of part %d: %w", kind, part, err)
+	}
+	frame(s.digest, packed)
+	s.messages++
+	s.rows += int64(n)
+	s.bytes += int64(len(packed))
+	s.perMsg = append(s.perMsg, n)
+	return nil
+}
+
+// Outputs is what was written, for the settle record.
+func (p *Publisher) Outputs() []ledger.Output {
+	outs := make([]ledger.Output, 0, len(p.outputs))
+	for k, s := range p.outputs {
+		o := ledger.Output{
+			Kind: k.kind, Part: k.part, Messages: s.messages, Rows: s.rows, Bytes: s.bytes, Checksum: s.digest.Sum64(),
+		}
+		if k.kind == KindCreates || k.kind == KindUpdates {
+			o.MessageRows = s.perMsg
+		}
+		outs = append(outs, o)
+	}
+	return outs
+}
+
+// frame feeds a message into a checksum, its length first, so that the borders of messages count too.
+func frame(d *xxhash.Digest, packed []byte) {
+	var n [8]byte
+	binary.LittleEndian.PutUint64(n[:], uint64(len(packed)))
+	_, _ = d.Write(n[:])
+	_, _ = d.Write(packed)
+}
+
+// Read hands every batch of a kind and part that a settled task wrote to fn, in order. m is reused between calls.
+func Read[M proto.Message](ctx context.Context, b *bus.Bus, t ledger.Task, kind string, part int, m M, fn func(M) error) error {
+	out, ok := t.Output(kind, part)
+	if !ok {
+		return nil
+	}
+	digest := xxhash.New()
+	a := event.Address{Run: t.RunID, Kind: kind, Part: part, Stage: string(t.Stage), Task: t.Number, Epoch: t.Result.Epoch}
+	for n := range out.Messages {
+		packed, err := fetch(ctx, b, a, n, m)
+		if err != nil {
+			return err
+		}
+		frame(digest, packed)
+		if err := fn(m); err != nil {
+			return err
+		}
+	}
+	if digest.Sum64() != out.Checksum {
+		return fmt.Errorf("%w: %s of task %s, part %d", ErrCorrupt, kind, t.Name(), part)
+	}
+	return nil
+}
+
+// ReadRange hands the batches that a reference names to fn, in order. m is reused between calls.
+func ReadRange[M proto.Message](ctx context.Context, b *bus.Bus, runID string, ref ledger.ChangeRef, part int, m M, fn func(M) error) error {
+	a := event.Address{Run: runID, Kind: ref.Kind, Part: part, Stage: string(ref.Stage), Task: ref.Task, Epoch: ref.Epoch}
+	for n := ref.From; n < ref.To; n++ {
+		if _, err := fetch(ctx, b, a, n, m); err != nil {
+			return err
+		}
+		if err := fn(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fetch(ctx context.Context, b *bus.Bus, a event.Address, n int, m proto.Message) ([]byte, error) {
+	st, subject := stream(a, n)
+	msg, err := b.Get(ctx, st, subject)
+	if err != nil {
+		return nil, fmt.Errorf("read %s %d of %s-%d: %w", a.Kind, n, a.Stage, a.Task, err)
+	}
+	raw, err := decoder.DecodeAll(msg.Data, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, subject, err)
+	}
+	proto.Reset(m)
+	if err := proto.Unmarshal(raw, m); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, subject, err)
+	}
+	return msg.Data, nil
+}

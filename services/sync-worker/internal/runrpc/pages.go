@@ -1,0 +1,150 @@
+package runrpc
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
+	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
+	"github.com/catalogsync/catalogsync/internal/errs"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows"
+)
+
+// position is where a page begins: the sheaf of batches, the batch in it, the row in that.
+type position struct{ sheaf, batch, row int }
+
+func parsePosition(token string) (p position, err error) {
+	if token == "" {
+		return p, nil
+	}
+	if _, err := fmt.Sscanf(token, "%d-%d-%d", &p.sheaf, &p.batch, &p.row); err != nil || p.sheaf < 0 || p.batch < 0 || p.row < 0 {
+		return p, errs.New(errs.Invalid, "bad_page_token", "The page token is not of this list; begin again without one.")
+	}
+	return p, nil
+}
+
+func (p position) String() string { return fmt.Sprintf("%d-%d-%d", p.sheaf, p.batch, p.row) }
+
+// sheaf is what one task wrote of one kind.
+type sheaf struct {
+	ref      ledger.ChangeRef
+	messages int
+}
+
+// sheaves lists what a run's tasks settled of some kinds, in a stable order: tasks settle once, so what is listed never
+// moves.
+func (s *Runs) sheaves(ctx context.Context, runID string, kinds ...string) ([]sheaf, error) {
+	tasks, err := s.Ledger.Tasks(ctx, runID)
+	if err != nil {
+		return nil, err
+	}
+	var out []sheaf
+	for _, t := range tasks {
+		for _, kind := range kinds {
+			if o, ok := t.Output(kind, 0); ok {
+				out = append(out, sheaf{ledger.ChangeRef{Stage: t.Stage, Task: t.Number, Epoch: t.Result.Epoch, Kind: kind}, o.Messages})
+			}
+		}
+	}
+	return out, nil
+}
+
+// page walks batches from a position. read takes the rows of one batch from start on, and returns the row at which the
+// page is full, or -1 to go on with the next batch. page returns the position after the page, empty at the end.
+func page(sheaves []sheaf, from position, read func(ref ledger.ChangeRef, start int) (int, error)) (string, error) {
+	for i := from.sheaf; i < len(sheaves); i++ {
+		for n := from.batch; n < sheaves[i].messages; n++ {
+			ref := sheaves[i].ref
+			ref.From, ref.To = n, n+1
+			full, err := read(ref, from.row)
+			if err != nil {
+				return "", err
+			}
+			if full >= 0 {
+				return position{i, n, full}.String(), nil
+			}
+			from.row = 0
+		}
+		from.batch, from.row = 0, 0
+	}
+	return "", nil
+}
+
+// ListChanges returns a page of planned changes.
+func (s *Runs) ListChanges(ctx context.Context, req *syncv1.ListChangesRequest) (*syncv1.ListChangesResponse, error) {
+	run, err := s.run(ctx, req.GetRunId())
+	if err != nil {
+		return nil, err
+	}
+	from, err := parsePosition(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	kinds := []string{rows.KindCreates, rows.KindUpdates}
+	switch req.GetAction() {
+	case syncv1.Action_ACTION_CREATE:
+		kinds = kinds[:1]
+	case syncv1.Action_ACTION_UPDATE:
+		kinds = kinds[1:]
+	}
+	sheaves, err := s.sheaves(ctx, run.ID, kinds...)
+	if err != nil {
+		return nil, err
+	}
+	size := pageSize(req.GetPageSize(), 100, 5000)
+	res := &syncv1.ListChangesResponse{}
+	res.NextPageToken, err = page(sheaves, from, func(ref ledger.ChangeRef, start int) (int, error) {
+		full := -1
+		err := rows.ReadRange(ctx, s.Bus, run.ID, ref, 0, &eventv1.PlannedChanges{}, func(m *eventv1.PlannedChanges) error {
+			for i := start; i < len(m.GetChanges()); i++ {
+				if len(res.Changes) == size {
+					full = i
+					break
+				}
+				res.Changes = append(res.Changes, changeProto(m.GetAction(), m.GetColumns(), m.GetChanges()[i]))
+			}
+			return nil
+		})
+		return full, err
+	})
+	return res, err
+}
+
+// ListOutcomes returns a page of outcomes.
+func (s *Runs) ListOutcomes(ctx context.Context, req *syncv1.ListOutcomesRequest) (*syncv1.ListOutcomesResponse, error) {
+	run, err := s.run(ctx, req.GetRunId())
+	if err != nil {
+		return nil, err
+	}
+	from, err := parsePosition(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	sheaves, err := s.sheaves(ctx, run.ID, rows.KindOutcomes)
+	if err != nil {
+		return nil, err
+	}
+	size := pageSize(req.GetPageSize(), 100, 5000)
+	res := &syncv1.ListOutcomesResponse{}
+	res.NextPageToken, err = page(sheaves, from, func(ref ledger.ChangeRef, start int) (int, error) {
+		full := -1
+		err := rows.ReadRange(ctx, s.Bus, run.ID, ref, 0, &eventv1.Outcomes{}, func(m *eventv1.Outcomes) error {
+			for i := start; i < len(m.GetOutcomes()); i++ {
+				o := m.GetOutcomes()[i]
+				if len(req.GetKinds()) > 0 && !slices.Contains(req.GetKinds(), o.GetKind()) {
+					continue
+				}
+				if len(res.Outcomes) == size {
+					full = i
+					break
+				}
+				res.Outcomes = append(res.Outcomes, o)
+			}
+			return nil
+		})
+		return full, err
+	})
+	return res, err
+}

@@ -1,0 +1,222 @@
+// Package runrpc owns the gRPC face of runs: it turns requests into ledger records and ledger records into answers.
+//
+// Invariant: what it says of a run is what the ledger says (promise P10), and of a tenant's runs only (promise P7).
+package runrpc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/propagation"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
+	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
+	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
+	"github.com/catalogsync/catalogsync/internal/bus"
+	"github.com/catalogsync/catalogsync/internal/errs"
+	"github.com/catalogsync/catalogsync/internal/rpc"
+	"github.com/catalogsync/catalogsync/internal/store"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/conduct"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
+)
+
+// Runs is the RunService.
+type Runs struct {
+	syncv1.UnimplementedRunServiceServer
+	Ledger      *ledger.Ledger
+	Bus         *bus.Bus
+	Conductor   *conduct.Conductor
+	Connections authv1.ConnectionServiceClient
+	FieldMaps   mapperv1.FieldMapServiceClient
+	Log         *slog.Logger
+	Propagator  propagation.TextMapPropagator
+	// Nudge makes the sweeper look at once.
+	Nudge func()
+}
+
+// StartRun requests a run.
+func (s *Runs) StartRun(ctx context.Context, req *syncv1.StartRunRequest) (*syncv1.StartRunResponse, error) {
+	tenant, err := rpc.TenantFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if k := req.GetKind(); k != syncv1.RunKind_RUN_KIND_UNSPECIFIED && k != syncv1.RunKind_RUN_KIND_WRITE {
+		return nil, errs.New(errs.Invalid, "unknown_kind", "This version runs no %s; ask for RUN_KIND_WRITE.", k)
+	}
+	res, err := s.Connections.GetConnection(ctx, &authv1.GetConnectionRequest{ConnectionId: req.GetConnectionId()})
+	if err != nil {
+		return nil, err
+	}
+	conn := res.GetConnection()
+	id := req.GetRequestId()
+	if id == "" {
+		id = uuid.NewString()
+	}
+	runID := ledger.RunID(tenant, conn.GetId(), "write", id)
+	if have, err := s.Ledger.Run(ctx, tenant, runID); err == nil {
+		return &syncv1.StartRunResponse{Run: runProto(have)}, nil
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	if conn.GetState() != authv1.ConnectionState_CONNECTION_STATE_LINKED {
+		return nil, errs.New(errs.Precondition, "not_linked",
+			"The connection %q cannot be used: it is %s. %sLink the org again, then start the run.", conn.GetName(), stateWord(conn.GetState()), sentence(conn.GetReason()))
+	}
+	fm, err := s.FieldMaps.GetFieldMap(ctx, &mapperv1.GetFieldMapRequest{ConnectionId: conn.GetId()})
+	if errs.KindOf(err) == errs.NotFound {
+		return nil, errs.New(errs.Precondition, "no_field_map", "The connection %q has no field map yet: save one, then start the run.", conn.GetName())
+	}
+	if err != nil {
+		return nil, err
+	}
+	caller, _ := rpc.CallerFrom(ctx)
+	carrier := propagation.MapCarrier{}
+	s.Propagator.Inject(ctx, carrier)
+	run, created, err := s.Ledger.CreateRun(ctx, ledger.Run{
+		ID: runID, Tenant: tenant, ConnectionID: conn.GetId(), Kind: "write", Trigger: triggerWord(req.GetTrigger()), RequestID: id,
+		PlanOnly: req.GetPlanOnly(), Author: caller.Subject, State: ledger.RunRequested, OrgID: conn.GetOrgId(),
+		Object: fm.GetFieldMap().GetObject(), FieldMapVersion: fm.GetFieldMap().GetVersion(),
+		ExternalIDField: fm.GetFieldMap().GetExternalIdField(), RequestedAt: time.Now().UTC(), Traceparent: carrier["traceparent"],
+	})
+	if err != nil {
+		return nil, err
+	}
+	if created {
+		s.Log.InfoContext(ctx, "run requested", slog.String("run", run.ID), slog.String("trigger", run.Trigger))
+	}
+	s.Nudge()
+	return &syncv1.StartRunResponse{Run: runProto(run), Created: created}, nil
+}
+
+func sentence(s string) string {
+	if s = strings.TrimSpace(s); s == "" {
+		return ""
+	}
+	return strings.TrimSuffix(s, ".") + ". "
+}
+
+func stateWord(s authv1.ConnectionState) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(s.String(), "CONNECTION_STATE_")), "_", " ")
+}
+
+// run returns a run of the caller's tenant.
+func (s *Runs) run(ctx context.Context, id string) (ledger.Run, error) {
+	tenant, err := rpc.TenantFrom(ctx)
+	if err != nil {
+		return ledger.Run{}, err
+	}
+	if id == "" {
+		return ledger.Run{}, errs.New(errs.Invalid, "no_run_id", "Name the run: run_id is empty.")
+	}
+	r, err := s.Ledger.Run(ctx, tenant, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return r, errs.New(errs.NotFound, "no_run", "There is no run %s; list the runs to see which there are.", id)
+	}
+	return r, err
+}
+
+// GetRun returns one run.
+func (s *Runs) GetRun(ctx context.Context, req *syncv1.GetRunRequest) (*syncv1.GetRunResponse, error) {
+	r, err := s.run(ctx, req.GetRunId())
+	if err != nil {
+		return nil, err
+	}
+	return &syncv1.GetRunResponse{Run: runProto(r)}, nil
+}
+
+// ListRuns returns a page of runs, newest first.
+func (s *Runs) ListRuns(ctx context.Context, req *syncv1.ListRunsRequest) (*syncv1.ListRunsResponse, error) {
+	tenant, err := rpc.TenantFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := s.Ledger.Runs(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	size := pageSize(req.GetPageSize(), 50, 500)
+	res := &syncv1.ListRunsResponse{}
+	found := req.GetPageToken() == ""
+	for _, r := range runs {
+		if !found {
+			found = r.ID == req.GetPageToken()
+			continue
+		}
+		if req.GetConnectionId() != "" && r.ConnectionID != req.GetConnectionId() {
+			continue
+		}
+		if len(res.Runs) == size {
+			res.NextPageToken = res.Runs[size-1].GetId()
+			break
+		}
+		res.Runs = append(res.Runs, runProto(r))
+	}
+	if !found {
+		return nil, errs.New(errs.Invalid, "bad_page_token", "The page token is not of this list; begin again without one.")
+	}
+	return res, nil
+}
+
+// watchEvery is how often a watched run is looked at.
+const watchEvery = 500 * time.Millisecond
+
+// WatchRun sends the run whenever it has changed, until it has ended.
+func (s *Runs) WatchRun(req *syncv1.WatchRunRequest, stream grpc.ServerStreamingServer[syncv1.WatchRunResponse]) error {
+	ctx := stream.Context()
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	var last *syncv1.Run
+	for {
+		r, err := s.run(ctx, req.GetRunId())
+		if err != nil {
+			return err
+		}
+		if now := runProto(r); last == nil || !proto.Equal(last, now) {
+			if err := stream.Send(&syncv1.WatchRunResponse{Run: now}); err != nil {
+				return err
+			}
+			last = now
+		}
+		if r.State.Final() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// CancelRun stops a run.
+func (s *Runs) CancelRun(ctx context.Context, req *syncv1.CancelRunRequest) (*syncv1.CancelRunResponse, error) {
+	r, err := s.run(ctx, req.GetRunId())
+	if err != nil {
+		return nil, err
+	}
+	caller, _ := rpc.CallerFrom(ctx)
+	r, err = s.Conductor.Drain(ctx, r, ledger.Drain{
+		State: ledger.RunCancelled, Code: "cancelled", Reason: "The run was cancelled by " + caller.Subject + ".",
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Nudge()
+	return &syncv1.CancelRunResponse{Run: runProto(r)}, nil
+}
+
+func pageSize(asked, standard, most int32) int {
+	switch {
+	case asked <= 0:
+		return int(standard)
+	case asked > most:
+		return int(most)
+	}
+	return int(asked)
+}

@@ -1,0 +1,367 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
+	"github.com/catalogsync/catalogsync/internal/salesforce"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/plan"
+)
+
+// bulkRounds is how many Bulk jobs one task makes at the most: the first, and others for rows that were locked or left
+// unprocessed.
+const bulkRounds = 5
+
+// closeTimeout bounds the call that starts a job.
+const closeTimeout = 30 * time.Second
+
+// bulk sends the changes through Bulk jobs. The task's checkpoint says how far the newest job has come:
+//
+//	not closing   it holds nothing that counts: a successor aborts it and makes another
+//	closing       it may run: a successor adopts it
+//	done          its result files say what became of its rows
+//
+// Rows without a result after that go into the next job.
+func (a *applier) bulk(ctx context.Context) error {
+	for {
+		jobs := a.w.task.Checkpoint.Jobs
+		d := a.w.drain.Load()
+		if d != nil && d.State == ledger.RunReconnect {
+			return a.conclude(ctx, results{}, d)
+		}
+		if n := len(jobs); n > 0 && !jobs[n-1].Done {
+			if err := a.follow(ctx, n-1, d); err != nil {
+				return err
+			}
+			continue
+		}
+		res, err := a.reconcile(ctx, jobs)
+		if err != nil {
+			return err
+		}
+		left, err := a.unsettled(ctx, res)
+		if err != nil {
+			return err
+		}
+		if left == 0 || d != nil || len(jobs) >= bulkRounds {
+			return a.conclude(ctx, res, d)
+		}
+		if err := a.start(ctx, res); err != nil {
+			return err
+		}
+	}
+}
+
+// start makes a job of all rows without a result, uploads them and lets Salesforce begin.
+func (a *applier) start(ctx context.Context, res results) error {
+	spec := salesforce.IngestSpec{Object: a.w.run.Object, Operation: "update"}
+	if a.creates {
+		spec.Operation, spec.ExternalIDField = "upsert", a.s.keyField()
+	}
+	if err := a.w.lease.Fence(ctx); err != nil {
+		return err
+	}
+	job, err := a.org.CreateIngestJob(ctx, spec)
+	if err != nil {
+		return refusal(err, "open a Bulk job")
+	}
+	err = a.w.save(ctx, func(c *ledger.Checkpoint) {
+		c.Jobs = append(slices.Clone(c.Jobs), ledger.BulkJob{ID: job.ID})
+		c.Polls = 0
+		if c.Since.IsZero() {
+			c.Since = job.Created
+		}
+	})
+	if err != nil {
+		return err
+	}
+	at := len(a.w.task.Checkpoint.Jobs) - 1
+	var sent int64
+	err = a.org.UploadCSV(ctx, job.ID, func(out io.Writer) error {
+		n, err := a.upload(ctx, out, res)
+		sent = n
+		return err
+	})
+	if err != nil {
+		// Nothing has begun. The next attempt, or a successor, aborts the job and makes another.
+		return refusal(err, "upload to "+describeJob(job.ID))
+	}
+	err = a.w.save(ctx, func(c *ledger.Checkpoint) {
+		c.Jobs[at].Closing, c.Jobs[at].Rows, c.SentAt = true, sent, time.Now()
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.begin(ctx, job.ID); err != nil {
+		return err
+	}
+	return a.w.sleepFor(ctx, 0)
+}
+
+// begin sends the one call by which a job takes effect. Its answer may be lost: follow looks.
+func (a *applier) begin(ctx context.Context, id string) error {
+	if err := a.w.lease.Fence(ctx); err != nil {
+		return err
+	}
+	cctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	_, err := a.org.CloseJob(cctx, id)
+	if _, unknown := errors.AsType[*salesforce.UnknownOutcomeError](err); unknown {
+		return nil
+	}
+	return refusal(err, "start "+describeJob(id))
+}
+
+// follow brings the newest job to its end, or parks the task until it may be there.
+func (a *applier) follow(ctx context.Context, at int, d *ledger.Drain) error {
+	job := a.w.task.Checkpoint.Jobs[at]
+	done := func(rows int64) error {
+		return a.w.save(ctx, func(c *ledger.Checkpoint) { c.Jobs[at].Done, c.Jobs[at].Rows = true, rows })
+	}
+	if !job.Closing {
+		if _, err := a.org.AbortJob(ctx, job.ID); err != nil && !isGone(err) {
+			return refusal(err, "abort "+describeJob(job.ID))
+		}
+		return done(0)
+	}
+	var info salesforce.Job
+	var err error
+	if d != nil {
+		info, err = a.org.AbortJob(ctx, job.ID)
+	} else {
+		info, err = a.org.JobInfo(ctx, job.ID)
+	}
+	switch {
+	case isGone(err):
+		return fail("%s is gone from Salesforce before its results were read: an admin deleted it. The next run compares again.", describeJob(job.ID))
+	case err != nil:
+		return refusal(err, "look at "+describeJob(job.ID))
+	case info.State == salesforce.JobOpen:
+		if err := a.begin(ctx, job.ID); err != nil {
+			return err
+		}
+		return a.w.sleepFor(ctx, 0)
+	case !info.State.Terminal():
+		return a.w.sleepFor(ctx, info.Processed)
+	}
+	if err := done(job.Rows); err != nil {
+		return err
+	}
+	if info.State == salesforce.JobFailed && info.Processed == 0 && d == nil {
+		return fail("Salesforce took no row of %s: %s", describeJob(job.ID), info.Message)
+	}
+	return nil
+}
+
+func isGone(err error) bool {
+	e, ok := errors.AsType[*salesforce.Error](err)
+	return ok && e.Status == 404
+}
+
+// result is what became of one row.
+type result struct {
+	recordID string
+	job      string
+	failure  *salesforce.RowError
+}
+
+// results are rows by key: the folded match field of creates, the record id of updates.
+type results map[string]result
+
+// key is a change's key among results.
+func (a *applier) key(c *eventv1.PlannedChange) string {
+	if a.creates {
+		return a.foldKey(c.GetKey())
+	}
+	return c.GetRecordId()
+}
+
+func (a *applier) foldKey(v string) string {
+	if !a.creates {
+		if id, err := salesforce.ID18(v); err == nil {
+			return id
+		}
+		return v
+	}
+	if a.s.byExternalID() {
+		// Result files spell values anew: a number may come back in another form.
+		if canonical, err := salesforce.Canonical(salesforce.FieldType(a.s.fields[a.s.keyField()].GetType()), v); err == nil {
+			v = canonical
+		}
+		return a.s.foldExternalID(v)
+	}
+	return foldEmail(v)
+}
+
+// reconcile reads the result files of all jobs that ran. They come unordered and without row numbers, so rows are found
+// by key. A job whose files do not add up to what was uploaded is not settled.
+func (a *applier) reconcile(ctx context.Context, jobs []ledger.BulkJob) (results, error) {
+	res := make(results)
+	columns := []string{"Id"}
+	if a.creates {
+		columns = []string{a.s.keyField()}
+	}
+	for _, job := range jobs {
+		if !job.Closing || job.Rows == 0 {
+			continue
+		}
+		good, err := a.org.SuccessfulResults(ctx, job.ID, columns, func(r *salesforce.ResultRow) error {
+			res[a.foldKey(r.Values[0])] = result{recordID: r.ID, job: job.ID}
+			return nil
+		})
+		if err != nil {
+			return nil, refusal(err, "read the results of "+describeJob(job.ID))
+		}
+		if good == job.Rows {
+			continue
+		}
+		bad, err := a.org.FailedResults(ctx, job.ID, columns, func(r *salesforce.ResultRow) error {
+			e := r.RowError
+			res[a.foldKey(r.Values[0])] = result{job: job.ID, failure: &e}
+			return nil
+		})
+		if err != nil {
+			return nil, refusal(err, "read the failures of "+describeJob(job.ID))
+		}
+		if good+bad == job.Rows {
+			continue
+		}
+		left, err := a.org.UnprocessedRecords(ctx, job.ID, columns, func(*salesforce.ResultRow) error { return nil })
+		if err != nil {
+			return nil, refusal(err, "read the unprocessed rows of "+describeJob(job.ID))
+		}
+		if good+bad+left != job.Rows {
+			return nil, fmt.Errorf("%s: %d successful, %d failed and %d unprocessed rows do not add up to the %d that were uploaded",
+				describeJob(job.ID), good, bad, left, job.Rows)
+		}
+	}
+	return res, nil
+}
+
+// open reports whether a row still has to be sent: it has no result, or its record was locked.
+func (res results) open(key string) bool {
+	r, ok := res[key]
+	return !ok || r.failure != nil && r.failure.Action == salesforce.ActionRetryRow
+}
+
+// unsettled counts the rows that still have to be sent.
+func (a *applier) unsettled(ctx context.Context, res results) (int64, error) {
+	if len(res) == 0 {
+		return a.w.task.Input.Rows, nil
+	}
+	check, err := a.writer(io.Discard)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	err = a.each(ctx, func(c *eventv1.PlannedChange) error {
+		if !res.open(a.key(c)) {
+			return nil
+		}
+		if _, bad := errors.AsType[*salesforce.CellError](check.Row(a.cells(c))); !bad {
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+func (a *applier) columns() []string {
+	names := a.s.targetNames()
+	if !a.creates {
+		names = append([]string{fieldID}, names...)
+	}
+	return names
+}
+
+func (a *applier) writer(out io.Writer) (*salesforce.CSVWriter, error) {
+	return salesforce.NewCSVWriter(out, a.columns())
+}
+
+func (a *applier) cells(c *eventv1.PlannedChange) []salesforce.Cell {
+	cells := make([]salesforce.Cell, 0, len(a.s.targets)+1)
+	if !a.creates {
+		cells = append(cells, salesforce.Cell{Value: c.GetRecordId(), Set: true})
+	}
+	for i := range a.s.targets {
+		v := plan.Cell(c.GetAfter(), i)
+		cells = append(cells, salesforce.Cell{Value: v.Text, Set: !v.Absent, Null: v.Null})
+	}
+	return cells
+}
+
+// upload writes the rows that still have to be sent and returns their number. Rows that cannot be spelled in CSV are
+// left out, rows that no longer fit wait for the next job.
+func (a *applier) upload(ctx context.Context, out io.Writer, res results) (int64, error) {
+	csv, err := a.writer(out)
+	if err != nil {
+		return 0, err
+	}
+	full := false
+	err = a.each(ctx, func(c *eventv1.PlannedChange) error {
+		if full || !res.open(a.key(c)) {
+			return nil
+		}
+		err := csv.Row(a.cells(c))
+		if errors.Is(err, salesforce.ErrUploadFull) {
+			full = true
+			return nil
+		}
+		if _, bad := errors.AsType[*salesforce.CellError](err); bad {
+			return nil
+		}
+		a.w.rows.Store(csv.Rows())
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return csv.Rows(), csv.Flush()
+}
+
+// conclude says how every row ended and settles the task.
+func (a *applier) conclude(ctx context.Context, res results, d *ledger.Drain) error {
+	check, err := a.writer(io.Discard)
+	if err != nil {
+		return err
+	}
+	var closed []string
+	for _, j := range a.w.task.Checkpoint.Jobs {
+		if j.Closing {
+			closed = append(closed, j.ID)
+		}
+	}
+	err = a.each(ctx, func(c *eventv1.PlannedChange) error {
+		r, ok := res[a.key(c)]
+		switch {
+		case ok && r.failure == nil:
+			return a.saved(ctx, c, r.recordID, r.job)
+		case ok:
+			return a.refused(ctx, c, *r.failure, r.job)
+		}
+		if bad, unsendable := errors.AsType[*salesforce.CellError](check.Row(a.cells(c))); unsendable {
+			return a.refused(ctx, c, salesforce.RowError{
+				Code: codeUnsendable, Message: fmt.Sprintf("The value for %s cannot be sent: %s.", bad.Column, bad.Reason), Fields: []string{bad.Column},
+			}, "")
+		}
+		switch {
+		case d != nil && d.State == ledger.RunReconnect && len(closed) > 0:
+			return a.putOff(ctx, c, codeUnknown, fmt.Sprintf(
+				"%s was at work when Salesforce refused the connection; the next run looks it up. %s", describeJob(strings.Join(closed, ", ")), d.Reason), closed[len(closed)-1])
+		case d != nil:
+			return a.putOff(ctx, c, d.Code, d.Reason, "")
+		}
+		return a.putOff(ctx, c, codeUnprocessed, "Salesforce left this row unprocessed in every job; the next run tries again.", "")
+	})
+	if err != nil {
+		return err
+	}
+	return a.settle(ctx, closed)
+}
