@@ -301,7 +301,8 @@ func (ex *exchange) unpack(resp *http.Response, limit int64) (io.Reader, error) 
 		z := &lazyGzip{src: body}
 		body = z
 	default:
-		return nil, malformed("%s: content encoding %q was not asked for", ex.r.op, resp.Header.Get("Content-Encoding"))
+		return nil, &Error{Op: ex.r.op, Status: resp.StatusCode, Code: CodeNotData, Action: ActionJob, MayHaveApplied: true,
+			Message: "the reply is packed in a way that was not asked for: " + cut(resp.Header.Get("Content-Encoding"))}
 	}
 	return &limited{r: body, left: limit}, nil
 }

@@ -129,7 +129,7 @@ func within(origin *url.URL, ref string) (*url.URL, error) {
 	if r.Scheme != origin.Scheme || !strings.EqualFold(r.Host, origin.Host) {
 		return nil, fmt.Errorf("a link in the reply leads to another origin, %s://%s", r.Scheme, r.Host)
 	}
-	if !strings.HasPrefix(r.Path, "/services/data/v") {
+	if !strings.HasPrefix(r.Path, "/services/data/v") || strings.Contains(r.Path, "..") {
 		return nil, errors.New("a link in the reply leaves the data API")
 	}
 	return r, nil

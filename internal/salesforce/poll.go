@@ -18,7 +18,7 @@ const (
 	startup = 300 * time.Millisecond
 	// fastRate is assumed when no rate is known: an early look at a slow job costs one call, a late look
 	// at a fast one costs the user's time.
-	fastRate = 50_000
+	fastRate = 200_000
 )
 
 // Next returns how long to wait before the next poll. polls is how many there have been, elapsed the time

@@ -17,24 +17,7 @@ import (
 // (public unicast only, except for the policy's development origins), follows no redirect, keeps no
 // cookies and ignores proxy settings of the environment.
 func NewHTTPClient(policy HostPolicy) *http.Client {
-	d := dialer{policy: policy, dev: make(map[string]bool)}
-	for _, raw := range policy.AllowDev {
-		if u, err := parseOrigin(raw); err == nil {
-			d.dev[hostPort(u)] = true
-		}
-	}
-	d.plain = net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	d.guarded = d.plain
-	d.guarded.Control = func(_, address string, _ syscall.RawConn) error {
-		a, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return fmt.Errorf("salesforce: address %q: %w", address, err)
-		}
-		if !isPublic(a.Addr()) {
-			return fmt.Errorf("salesforce: the host resolves to %s, which is not a public address", a.Addr())
-		}
-		return nil
-	}
+	d := newDialer(policy)
 	// HTTP/1.1 only: one exchange per connection keeps "was it sent?" a question with an answer.
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -63,6 +46,28 @@ type dialer struct {
 	policy         HostPolicy
 	dev            map[string]bool
 	plain, guarded net.Dialer
+}
+
+func newDialer(policy HostPolicy) *dialer {
+	d := &dialer{policy: policy, dev: make(map[string]bool)}
+	for _, raw := range policy.AllowDev {
+		if u, err := parseOrigin(raw); err == nil {
+			d.dev[hostPort(u)] = true
+		}
+	}
+	d.plain = net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	d.guarded = d.plain
+	d.guarded.Control = func(_, address string, _ syscall.RawConn) error {
+		a, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return fmt.Errorf("salesforce: address %q: %w", address, err)
+		}
+		if !isPublic(a.Addr()) {
+			return fmt.Errorf("salesforce: the host resolves to %s, which is not a public address", a.Addr())
+		}
+		return nil
+	}
+	return d
 }
 
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
