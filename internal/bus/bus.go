@@ -77,7 +77,8 @@ type Bus struct {
 	mu      sync.Mutex
 	streams map[string]Stream // those that this process has asked for, to make them again
 	up      chan struct{}     // closed at the next connect
-	down    chan struct{}     // closed at the next disconnect
+	session context.Context   // ends when the connection breaks
+	end     context.CancelFunc
 }
 
 // Connect connects and waits until the server answers or ctx ends. The connection is then kept, and made again when it
@@ -85,8 +86,10 @@ type Bus struct {
 func Connect(ctx context.Context, o Options) (*Bus, error) {
 	b := &Bus{
 		log: o.Log, trace: newTracing(o.Tracer, o.Propagator), replicas: max(o.Replicas, 1),
-		streams: map[string]Stream{}, up: make(chan struct{}), down: make(chan struct{}),
+		streams: map[string]Stream{}, up: make(chan struct{}),
 	}
+	b.session, b.end = context.WithCancel(context.Background())
+	b.end() // not connected yet
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
@@ -188,30 +191,38 @@ func (b *Bus) connected() <-chan struct{} {
 	return b.up
 }
 
-// disconnected returns a channel that is closed when the connection next breaks.
-func (b *Bus) disconnected() <-chan struct{} {
+// connection returns a context that ends when the connection that there is now breaks. It has ended when there is none.
+func (b *Bus) connection() context.Context {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.down
+	return b.session
 }
 
+// signal notes that the connection was made or has broken.
 func (b *Bus) signal(up bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.end()
 	if up {
+		b.session, b.end = context.WithCancel(context.Background())
 		close(b.up)
 		b.up = make(chan struct{})
-	} else {
-		close(b.down)
-		b.down = make(chan struct{})
 	}
+}
+
+// try returns the context of one request: it ends soon, and at once when the connection breaks, since then no answer
+// will come.
+func (b *Bus) try(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	stop := context.AfterFunc(b.connection(), cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // retry runs f with a short context until it succeeds, fails for good or ctx ends. what completes "the bus did not ...".
 func (b *Bus) retry(ctx context.Context, what string, f func(context.Context) error) error {
 	for attempt := 1; ; attempt++ {
 		up := b.connected()
-		try, cancel := context.WithTimeout(ctx, tryTimeout)
+		try, cancel := b.try(ctx)
 		err := f(try)
 		cancel()
 		if err == nil {

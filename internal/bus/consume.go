@@ -169,6 +169,8 @@ func (w *worker) deliveries(ctx context.Context, cons jetstream.Consumer) (n int
 
 // handBack ends an iterator. A message that arrived in the last moment goes to another worker without delay.
 func (w *worker) handBack(msgs jetstream.MessagesContext) {
+	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+	defer cancel()
 	msgs.Drain()
 	for {
 		msg, err := msgs.Next(jetstream.NextMaxWait(time.Second))
@@ -176,7 +178,7 @@ func (w *worker) handBack(msgs jetstream.MessagesContext) {
 			msgs.Stop()
 			return
 		}
-		if err := msg.Nak(); err != nil {
+		if err := w.reply(ctx, msg, ackAgain); err != nil {
 			w.log.Warn("message could not be handed back, it comes again after AckWait", slog.Any("err", err))
 		}
 	}

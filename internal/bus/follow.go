@@ -38,9 +38,10 @@ func (b *Bus) Follow(ctx context.Context, stream, filter string) iter.Seq2[*Mess
 }
 
 func (b *Bus) follow(ctx context.Context, stream, filter string, yield func(*Message) bool) error {
-	down := b.disconnected()
 	var cons jetstream.Consumer
+	var session context.Context
 	err := b.onStream(ctx, stream, "read stream "+stream, func(ctx context.Context) (err error) {
+		session = b.connection()
 		cons, err = b.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
 			FilterSubject: filter, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
 			MemoryStorage: true, Replicas: 1, InactiveThreshold: followIdle,
@@ -63,13 +64,8 @@ func (b *Bus) follow(ctx context.Context, stream, filter string, yield func(*Mes
 	defer msgs.Stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go func() {
-		select {
-		case <-down:
-			cancel(errInterrupted)
-		case <-ctx.Done():
-		}
-	}()
+	stop := context.AfterFunc(session, func() { cancel(errInterrupted) })
+	defer stop()
 	for delivered := uint64(1); ; delivered++ {
 		msg, err := nextOrEnd(ctx, cons, msgs, pending > 0)
 		if err != nil {

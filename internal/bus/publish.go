@@ -102,25 +102,27 @@ func (b *Bus) Append(ctx context.Context, subject string, data []byte, opts ...P
 }
 
 func (b *Bus) append(ctx context.Context, p *publication, named bool) (seq uint64, err error) {
-	err = b.retry(ctx, "store a message on "+p.msg.Subject, func(ctx context.Context) error {
-		ack, err := b.js.PublishMsg(ctx, p.msg, jetstream.WithRetryAttempts(0))
-		if err == nil {
+	deaf := 0
+	err = b.retry(ctx, "store a message on "+p.msg.Subject, func(try context.Context) error {
+		ack, err := b.js.PublishMsg(try, p.msg, jetstream.WithRetryAttempts(0))
+		switch {
+		case err == nil:
 			seq = ack.Sequence
 			return nil
-		}
-		if errors.Is(err, jetstream.ErrNoStreamResponse) {
-			if stream := b.streamOf(p.msg.Subject); stream != "" {
-				if _, perr := b.reprovision(ctx, stream); perr != nil {
+		case errors.Is(err, jetstream.ErrNoStreamResponse):
+			// A server that stops closes its streams before its connections: only a stream that stays away is missing.
+			if deaf++; deaf > 2 {
+				if _, perr := b.reprovision(ctx, b.streamOf(p.msg.Subject)); perr != nil {
 					return perr
 				}
 			}
 			return err
-		}
-		if p.expectNew && isWrongLast(err) {
-			seq, err = b.existing(ctx, p.msg, named)
+		case p.expectNew && isWrongLast(err):
+			seq, err = b.existing(try, p.msg, named)
 			return err
+		default:
+			return refused(err, p.msg)
 		}
-		return refused(err, p.msg)
 	})
 	return seq, classify(err, "publish on %s", p.msg.Subject)
 }

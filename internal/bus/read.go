@@ -213,7 +213,7 @@ func (r *reader) ask(ctx context.Context, yield func(*Message) bool) (end, stop 
 	}
 	var last uint64 // the sequence of the reply before
 	for {
-		try, cancel := context.WithTimeout(ctx, tryTimeout)
+		try, cancel := r.bus.try(ctx)
 		reply, err := sub.NextMsgWithContext(try)
 		cancel()
 		if errors.Is(err, nats.ErrNoResponders) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/catalogsync/catalogsync/internal/errs"
@@ -100,11 +101,11 @@ func (w *worker) settle(ctx context.Context, msg jetstream.Msg, m *Message, err 
 	var serr error
 	switch d := errs.KindOf(err).Disposition(); {
 	case err == nil || d == errs.Ack:
-		serr = msg.DoubleAck(ctx)
+		serr = w.reply(ctx, msg, ackDone)
 	case d == errs.Term, panicked && m.Deliveries >= maxPanics:
 		serr = w.bury(ctx, msg, m, err)
 	case stopping:
-		serr = msg.Nak()
+		serr = w.reply(ctx, msg, ackAgain)
 	default:
 		delay := errs.RetryAfter(err)
 		if delay <= 0 {
@@ -113,12 +114,34 @@ func (w *worker) settle(ctx context.Context, msg jetstream.Msg, m *Message, err 
 		w.log.Log(ctx, errs.KindOf(err).Level(), "message failed, it is delivered again",
 			slog.String("subject", m.Subject), slog.Uint64("seq", m.Seq), slog.Int("attempt", m.Deliveries),
 			slog.Duration("delay", delay), slog.String("reason", errs.ReasonOf(err)), slog.Any("err", err))
-		serr = msg.NakWithDelay(delay)
+		serr = w.reply(ctx, msg, ackLater(delay))
 	}
 	if serr != nil {
 		w.log.WarnContext(ctx, "message could not be settled, it comes again after AckWait",
 			slog.String("subject", m.Subject), slog.Uint64("seq", m.Seq), slog.Any("err", serr))
 	}
+}
+
+// What a worker may say about a message.
+const (
+	ackDone  = "+ACK"
+	ackAgain = "-NAK"
+	ackNever = "+TERM "
+)
+
+// ackLater asks for another delivery after d. The consumers have no BackOff of their own: the two would add up.
+func ackLater(d time.Duration) string { return fmt.Sprintf(`-NAK {"delay": %d}`, d.Nanoseconds()) }
+
+// reply tells the server what became of a message and waits until it has taken note. A connection that breaks meanwhile
+// is waited for. It gives up when the consumer is gone.
+func (w *worker) reply(ctx context.Context, msg jetstream.Msg, verdict string) error {
+	return w.bus.retry(ctx, "take note of a handled message", func(ctx context.Context) error {
+		_, err := w.bus.nc.RequestWithContext(ctx, msg.Reply(), []byte(verdict))
+		if errors.Is(err, nats.ErrNoResponders) {
+			return errs.Wrap(err, errs.Unavailable, "no_consumer", "the consumer does not exist any more")
+		}
+		return err
+	})
 }
 
 // bury puts a message into the dead letters and then ends it. When the dead letters cannot be written, it is tried again.
@@ -138,11 +161,11 @@ func (w *worker) bury(ctx context.Context, msg jetstream.Msg, m *Message, cause 
 	// The time makes the subject unique even after the stream was deleted and counts anew.
 	subject := fmt.Sprintf("catalogsync.dead.%s.%s.%d-%d", w.cfg.Stream, w.cfg.Durable, m.Seq, m.Time.UnixNano())
 	if err := w.bus.Publish(ctx, subject, m.Data, opts...); err != nil {
-		return errors.Join(fmt.Errorf("write the dead letter: %w", err), msg.NakWithDelay(w.cfg.RetryMax))
+		return errors.Join(fmt.Errorf("write the dead letter: %w", err), w.reply(ctx, msg, ackLater(w.cfg.RetryMax)))
 	}
 	w.log.ErrorContext(ctx, "message put to the dead letters", slog.String("subject", m.Subject), slog.Uint64("seq", m.Seq),
 		slog.Int("attempt", m.Deliveries), slog.String("reason", reason), slog.Any("err", cause))
-	return msg.TermWithReason(reason)
+	return w.reply(ctx, msg, ackNever+reason)
 }
 
 // isOwnHeader reports whether a header belongs to the server or to the bus, so that it is not copied to another message.

@@ -33,6 +33,7 @@ func testDeleted(t *testing.T, s Server) {
 	settled(t, js, "TEST", "worker")
 	must(t, js.DeleteStream(within(t), "TEST"))
 	expect("test.3", "the stream was deleted")
+	settled(t, js, "TEST", "worker")
 	must(t, js.DeleteStream(within(t), "TEST"))
 	if got := read(t, b, "TEST", ">", 0); len(got) != 0 {
 		t.Errorf("a stream that was made again holds %d messages", len(got))
