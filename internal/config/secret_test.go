@@ -36,7 +36,7 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 		"secret": s, "pointer": &s, "holder": h, "pointer to holder": &h,
 		"reflect": reflect.ValueOf(s), "error": fmt.Errorf("x %v: %w", s, errors.New("y")),
 	}
-	hexes := []string{fmt.Sprintf("%x", hidden), fmt.Sprintf("%X", hidden), fmt.Sprint([]byte(hidden))}
+	hexes := []string{fmt.Sprintf("%x", hidden), fmt.Sprintf("%X", hidden), fmt.Sprintf("%d", []byte(hidden))}
 	check := func(how, text string) {
 		t.Helper()
 		for _, leak := range append(hexes, hidden) {

@@ -13,25 +13,25 @@ type Kind uint8
 const (
 	// OK is the kind of a nil error. An [Error] never has it.
 	OK Kind = iota
-	// Invalid: the request or message itself is wrong and stays wrong.
+	// Invalid means that the request or message itself is wrong and stays wrong.
 	Invalid
-	// Unauthenticated: nobody knows who is calling.
+	// Unauthenticated means that nobody knows who is calling.
 	Unauthenticated
-	// Denied: the caller is known and may not do this.
+	// Denied means that the caller is known and may not do this.
 	Denied
-	// NotFound: the thing named does not exist.
+	// NotFound means that the thing named does not exist.
 	NotFound
-	// Conflict: somebody else was faster; read again and decide anew.
+	// Conflict means that somebody else was faster; read again and decide anew.
 	Conflict
-	// Precondition: the thing is in a state in which this cannot be done; somebody has to change that first.
+	// Precondition means that the thing is in a state in which this cannot be done; somebody has to change that first.
 	Precondition
-	// RateLimited: too many calls; the same call succeeds later.
+	// RateLimited means too many calls; the same call succeeds later.
 	RateLimited
-	// Exhausted: storage or a limit is full; a person has to make room.
+	// Exhausted means that storage or a limit is full; a person has to make room.
 	Exhausted
-	// Unavailable: something that is needed cannot be reached now.
+	// Unavailable means that something that is needed cannot be reached now.
 	Unavailable
-	// Internal: a defect of ours, or an error that nobody classified.
+	// Internal means a defect of ours, or an error that nobody classified.
 	Internal
 )
 
@@ -39,11 +39,11 @@ const (
 type Disposition uint8
 
 const (
-	// Ack: the message is done.
+	// Ack means that the message is done.
 	Ack Disposition = iota
-	// Retry: the message is delivered again after a delay.
+	// Retry means that the message is delivered again after a delay.
 	Retry
-	// Term: the message goes to the dead letters and is not delivered again.
+	// Term means that the message goes to the dead letters and is not delivered again.
 	Term
 )
 

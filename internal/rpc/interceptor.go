@@ -135,7 +135,7 @@ func toStatus(err error) error {
 		return nil
 	}
 	if _, ok := errors.AsType[*errs.Error](err); !ok {
-		if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok { //nolint:errorlint // a wrapped one was not made for the client
+		if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok { // a wrapped one was not made for the client
 			return err
 		}
 	}

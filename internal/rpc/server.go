@@ -5,6 +5,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"time"
@@ -99,7 +100,7 @@ func NewServer(o ServerOptions) *grpc.Server {
 }
 
 // Serve answers calls on lis until ctx ends. Then it takes no new calls, lets the open ones finish for at most grace,
-// and cuts off the rest. It closes lis and returns nil, unless serving failed before ctx ended.
+// and cuts off the rest. It closes lis and returns nil, unless serving failed.
 func Serve(ctx context.Context, s *grpc.Server, lis net.Listener, grace time.Duration) error {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(lis) }()
@@ -112,6 +113,8 @@ func Serve(ctx context.Context, s *grpc.Server, lis net.Listener, grace time.Dur
 	cut := time.AfterFunc(grace, s.Stop)
 	defer cut.Stop()
 	s.GracefulStop()
-	<-served // an error now only says that the server was stopped
+	if err := <-served; !errors.Is(err, grpc.ErrServerStopped) { // that is when it was stopped before it started
+		return err
+	}
 	return nil
 }

@@ -310,6 +310,19 @@ func TestServeReportsABrokenListener(t *testing.T) {
 	}
 }
 
+func TestServeThatIsStoppedBeforeItStarts(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	lis := rpc.NewMemNet().Listen("x")
+	if err := rpc.Serve(ctx, rpc.NewServer(rpc.ServerOptions{Log: testkit.Logger(t)}), lis, grace); err != nil {
+		t.Errorf("serve: %v", err)
+	}
+	if _, err := lis.Accept(); err == nil {
+		t.Error("the listener is still open")
+	}
+}
+
 func TestMemNetWaitsForItsServer(t *testing.T) {
 	t.Parallel()
 	network := rpc.NewMemNet()
@@ -361,7 +374,7 @@ func TestDialRefusesNonsense(t *testing.T) {
 }
 
 // TestNothingIsLeftBehind does not run in parallel, so that all goroutines it sees are its own.
-func TestNothingIsLeftBehind(t *testing.T) { //nolint:paralleltest // see above
+func TestNothingIsLeftBehind(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	network := rpc.NewMemNet()
 	ctx, cancel := context.WithCancel(t.Context())
