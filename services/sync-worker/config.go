@@ -16,6 +16,8 @@ import (
 type Config struct {
 	// Directory is where people are kept: postgres://... or, in the all-in-one only, sqlite:PATH.
 	Directory string
+	// OneProcess says that this worker is the only process on the directory and the bus: only then may people be in SQLite.
+	OneProcess bool
 	// Slots is how many tasks this worker works on at once.
 	Slots int
 	// LeaseTTL is how long a task stays with a worker that says nothing.
@@ -76,6 +78,7 @@ func (c Config) Validate() error {
 		}
 	}
 	bad(c.Directory != "", "-directory is missing: name the database of people, such as postgres://catalogsync@127.0.0.1/catalogsync")
+	bad(c.OneProcess || !strings.HasPrefix(c.Directory, "sqlite:"), "-directory is %q: SQLite is for the all-in-one alone; give postgres://... where services run apart", c.Directory)
 	bad(c.Slots > 0, "-slots is %d: give at least 1", c.Slots)
 	bad(c.LeaseTTL >= time.Second, "-lease-ttl is %s: give at least 1s", c.LeaseTTL)
 	bad(c.Sweep > 0 && c.Sweep <= c.LeaseTTL, "-sweep is %s: give more than 0 and at most -lease-ttl (%s)", c.Sweep, c.LeaseTTL)

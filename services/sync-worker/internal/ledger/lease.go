@@ -116,6 +116,7 @@ func (le *Lease) write(ctx context.Context, fn func(*Task)) error {
 			}
 		}
 		if getErr == nil && have.Epoch == t.Epoch && have.State == t.State && t.State != TaskLeased {
+			le.lost = true
 			return nil // the settling or parking write itself had been taken
 		}
 		if getErr == nil && (have.Epoch != t.Epoch || have.State != TaskLeased) {
@@ -128,6 +129,7 @@ func (le *Lease) write(ctx context.Context, fn func(*Task)) error {
 	}
 	t.revision = rev
 	le.task, le.validity = t, began.Add(le.l.opts.LeaseTTL-le.l.margin())
+	le.lost = t.State != TaskLeased // whoever settled or parked the task holds it no more
 	return nil
 }
 

@@ -1,0 +1,30 @@
+// Command sync-worker runs one sync-worker by itself.
+package main
+
+import (
+	"context"
+
+	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
+	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
+	"github.com/catalogsync/catalogsync/internal/app"
+	syncworker "github.com/catalogsync/catalogsync/services/sync-worker"
+)
+
+func main() {
+	cfg := syncworker.DefaultConfig()
+	app.ServiceMain(app.Program{
+		Name:   "sync-worker",
+		Listen: "127.0.0.1:9004",
+		Peers:  map[string]string{"auth": "127.0.0.1:9001", "mapper": "127.0.0.1:9002"},
+		Flags:  cfg.RegisterFlags,
+		New: func(ctx context.Context, n *app.Node) (app.Service, error) {
+			return syncworker.New(ctx, cfg, syncworker.Deps{
+				Log: n.Log, Bus: n.Bus, Telemetry: n.Telemetry,
+				Connections: authv1.NewConnectionServiceClient(n.Peer("auth")),
+				Tokens:      authv1.NewTokenServiceClient(n.Peer("auth")),
+				FieldMaps:   mapperv1.NewFieldMapServiceClient(n.Peer("mapper")),
+				Mapper:      mapperv1.NewMapperServiceClient(n.Peer("mapper")),
+			})
+		},
+	})
+}
