@@ -65,13 +65,15 @@ format: ## Format all code
 	$(BUF) format -w
 
 .PHONY: generate
-generate: ## Generate gen/ from proto/
+generate: ## Generate code and documents from proto/
 	$(BUF) generate
 
 .PHONY: verify
 verify: ## Check that generated code and go.mod are current, and that each module builds by itself
-	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BUF) generate -o "$$tmp" && \
-		{ diff -r gen "$$tmp/gen" || { echo 'gen/ is not what proto/ says: run make generate'; exit 1; }; }
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; $(BUF) generate -o "$$tmp"; \
+	for out in $$(sed -n 's/^ *out: //p' buf.gen.yaml | sort -u); do \
+		diff -r "$$out" "$$tmp/$$out" || { echo "$$out is not what proto/ says: run make generate"; exit 1; }; \
+	done
 	@for dir in $(MODULES); do \
 		echo "module $$dir"; \
 		cd "$$dir"; \

@@ -161,7 +161,8 @@ func sortedNames(m map[string]string) []string {
 
 // serve runs the service until ctx ends.
 func (p Program) serve(ctx context.Context, env *Env, s *settings) (err error) {
-	telemetry.ReportErrors(env.Log)
+	log := env.Log.With(slog.String(telemetry.KeyService, p.Name))
+	telemetry.ReportErrors(log)
 	tel, shutdown, err := telemetry.Setup(ctx, s.telemetry)
 	if err != nil {
 		return err
@@ -170,11 +171,11 @@ func (p Program) serve(ctx context.Context, env *Env, s *settings) (err error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), telemetryTimeout)
 		defer cancel()
 		if err := shutdown(ctx); err != nil {
-			env.Log.WarnContext(ctx, "telemetry lost", telemetry.Err(err))
+			log.WarnContext(ctx, "telemetry lost", telemetry.Err(err))
 		}
 	}()
 
-	n := &Node{Log: env.Log, Telemetry: tel, peers: map[string]*grpc.ClientConn{}}
+	n := &Node{Log: log, Telemetry: tel, peers: map[string]*grpc.ClientConn{}}
 	if err := n.dial(s); err != nil {
 		return err
 	}
@@ -183,7 +184,7 @@ func (p Program) serve(ctx context.Context, env *Env, s *settings) (err error) {
 			err = errors.Join(err, conn.Close())
 		}
 	}()
-	s.bus.Log, s.bus.Tracer, s.bus.Propagator = env.Log, tel.Tracer, tel.Propagator
+	s.bus.Log, s.bus.Tracer, s.bus.Propagator = log, tel.Tracer, tel.Propagator
 	if n.Bus, err = bus.Connect(ctx, s.bus); err != nil {
 		return err
 	}
@@ -193,7 +194,7 @@ func (p Program) serve(ctx context.Context, env *Env, s *settings) (err error) {
 	if err != nil {
 		return err
 	}
-	opts := rpc.ServerOptions{Log: env.Log, Telemetry: tel, Health: svc.Health, Reflection: s.reflection, Stopping: ctx.Done()}
+	opts := rpc.ServerOptions{Log: log, Telemetry: tel, Health: svc.Health, Reflection: s.reflection, Stopping: ctx.Done()}
 	public, isPublic := svc.(Authenticator)
 	if isPublic {
 		opts.Authenticate, opts.MaxStreams = public.Authenticate, publicStreams
@@ -207,10 +208,10 @@ func (p Program) serve(ctx context.Context, env *Env, s *settings) (err error) {
 	if err != nil {
 		return fmt.Errorf("-listen: %w", err)
 	}
-	env.Log.InfoContext(ctx, "serving", slog.String(telemetry.KeyAddr, lis.Addr().String()), slog.String("version", version.String()))
+	log.InfoContext(ctx, "serving", slog.String(telemetry.KeyAddr, lis.Addr().String()), slog.String("version", version.String()))
 	err = Run(ctx, svc.Run, func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, s.grace) })
 	if err == nil {
-		env.Log.InfoContext(ctx, "stopped")
+		log.InfoContext(ctx, "stopped")
 	}
 	return err
 }

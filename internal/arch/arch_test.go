@@ -74,8 +74,14 @@ var rules = []rule{
 	{
 		name:   "generated code imports its runtime only",
 		why:    "contracts do not depend on code",
-		from:   under("gen"),
+		from:   func(f file) bool { return inside(f.dir, "gen") && !inside(f.dir, "gen/http") },
 		forbid: allExcept("gen", "google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto"),
+	},
+	{
+		name:   "only the gateway speaks JSON over HTTP",
+		why:    "it is the one public surface, and services need not link what translates",
+		from:   not(under("gen/http", "services/gateway")),
+		forbid: importing("gen/http", "github.com/grpc-ecosystem/grpc-gateway"),
 	},
 	{
 		name:   "test code stays out of binaries",
@@ -146,6 +152,10 @@ func TestRules(t *testing.T) {
 			rule: "generated code imports its runtime only", dir: "gen/catalogsync/auth/v1",
 			bad:  []string{"internal/errs", "github.com/google/uuid"},
 			good: []string{"context", "google.golang.org/grpc/codes", "gen/catalogsync/options/v1"},
+		},
+		{
+			rule: "only the gateway speaks JSON over HTTP", dir: "services/auth",
+			bad: []string{"gen/http/catalogsync/auth/v1", "github.com/grpc-ecosystem/grpc-gateway/v2/runtime"},
 		},
 		{
 			rule: "test code stays out of binaries", dir: "services/auth",

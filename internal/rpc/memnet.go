@@ -13,7 +13,7 @@ import (
 const bufferBytes = 1 << 20
 
 // MemNet is a network inside the process, on which servers are found by name. Clients may dial a name before, while or
-// after a server listens on it: their calls wait for it until their deadline.
+// after a server listens on it: calls wait for it for some seconds, as they would for a connection to a slow host.
 type MemNet struct {
 	mu    sync.Mutex
 	names map[string]*memListener
