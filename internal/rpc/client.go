@@ -28,7 +28,8 @@ type DialOptions struct {
 	Extra []grpc.DialOption
 }
 
-// Dial returns a client of the server at target, such as "127.0.0.1:9001" or "dns:///sync-worker:9004". It connects
+// Dial returns a client of the server at target, such as "127.0.0.1:9001", "dns:///sync-worker:9004" or a list of
+// addresses separated by commas, which are called in turn. It connects
 // with the first call and again whenever that is needed, so that services may start in any order. Calls carry the
 // [Caller] of their context and return errors of package errs.
 func Dial(target string, o DialOptions) (*grpc.ClientConn, error) {
@@ -50,7 +51,8 @@ func Dial(target string, o DialOptions) (*grpc.ClientConn, error) {
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 	}
-	conn, err := grpc.NewClient(target, append(opts, o.Extra...)...)
+	resolved, more := fixed(target)
+	conn, err := grpc.NewClient(resolved, append(append(opts, more...), o.Extra...)...)
 	if err != nil {
 		return nil, fmt.Errorf("gRPC client for %q: %w", target, err)
 	}
