@@ -2,14 +2,29 @@ package simulator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
+	_ "time/tzdata" // date literals need zones everywhere
 
 	"github.com/catalogsync/catalogsync/simulator/fault"
+	"github.com/catalogsync/catalogsync/simulator/internal/bulk"
+	"github.com/catalogsync/catalogsync/simulator/internal/oauth"
+	"github.com/catalogsync/catalogsync/simulator/internal/rest"
+	"github.com/catalogsync/catalogsync/simulator/internal/save"
+	"github.com/catalogsync/catalogsync/simulator/internal/schema"
+	"github.com/catalogsync/catalogsync/simulator/internal/seed"
+	"github.com/catalogsync/catalogsync/simulator/internal/store"
 	"github.com/catalogsync/catalogsync/simulator/ledger"
 )
 
@@ -18,20 +33,124 @@ type Server struct {
 	URL        string // origin under Start: "http://127.0.0.1:43817"; empty after New
 	ControlURL string // origin of the control API under Start with ControlListen
 
-	opts    Options
-	ledger  *ledger.Ledger
-	faults  *fault.Plan
-	handler http.Handler
-	control http.Handler
+	opts   Options
+	db     *store.DB
+	ledger *ledger.Ledger
+	faults *fault.Plan
+	pipe   *save.Pipeline
+	oauth  *oauth.Server
+	rest   *rest.API
+	bulk   *bulk.Jobs
+	front  *front
+	seeded seed.Result
+
+	mu      sync.Mutex
 	servers []*http.Server
+	closed  chan struct{}
+	lates   sync.WaitGroup
+}
+
+func (o *Options) defaults() error {
+	set := func(s *string, d string) {
+		if *s == "" {
+			*s = d
+		}
+	}
+	set(&o.ClientID, "simulator-client")
+	set(&o.ClientSecret, "simulator-secret")
+	set(&o.Username, "admin@simulator.example")
+	set(&o.Password, "simulator-password")
+	set(&o.APIVersion, "67.0")
+	set(&o.Listen, "127.0.0.1:0")
+	o.APIVersion = strings.TrimPrefix(o.APIVersion, "v")
+	if o.Seed == 0 {
+		o.Seed = 1
+	}
+	if o.DailyLimit == 0 {
+		o.DailyLimit = 100_000
+	}
+	if o.SessionTimeout == 0 {
+		o.SessionTimeout = 2 * time.Hour
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(o.APIVersion, ".0"))
+	switch {
+	case err != nil || n < 47 || n > 99:
+		return fmt.Errorf("api version %q: want 47.0 or newer, such as 67.0", o.APIVersion)
+	case o.DailyLimit < 0 || o.BulkRate < 0 || o.Latency < 0 || o.SessionTimeout < 0:
+		return errors.New("daily limit, bulk rate, latency and session time-out must not be negative")
+	case strings.Contains(o.Listen, "salesforce.com") || strings.Contains(o.Listen, "force.com"):
+		return fmt.Errorf("listen address %q: a simulator must not answer for Salesforce's own hosts", o.Listen)
+	}
+	return nil
 }
 
 // New makes an org without listening anywhere.
 func New(o Options) (*Server, error) {
-	if o.Seed == 0 {
-		o.Seed = 1
+	if err := o.defaults(); err != nil {
+		return nil, fmt.Errorf("simulator options: %w", err)
 	}
-	return &Server{opts: o, ledger: ledger.New(), faults: fault.NewPlan(o.Seed), handler: http.NotFoundHandler(), control: http.NotFoundHandler()}, nil
+	sch, err := schema.New()
+	if err != nil {
+		return nil, err
+	}
+	for _, spec := range o.ExternalIDFields {
+		if _, _, err := sch.AddExternalID(spec); err != nil {
+			return nil, fmt.Errorf("simulator options: %w", err)
+		}
+	}
+	s := &Server{opts: o, db: store.New(sch, o.Seed), ledger: ledger.New(), faults: fault.NewPlan(o.Seed), closed: make(chan struct{})}
+	s.pipe = save.New(s.db, s.ledger, s.faults)
+	s.seeded = seed.Org(s.db, o.Username, edition(o.DailyLimit))
+	newest, _ := strconv.Atoi(strings.TrimSuffix(o.APIVersion, ".0"))
+	s.rest = rest.New(s.db, s.pipe, s.seeded.OrgID, newest, o.DailyLimit)
+	s.oauth = oauth.New(oauth.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret, Password: o.Password, SecurityToken: o.SecurityToken, RedirectURIs: o.RedirectURIs,
+		JWTCerts: o.JWTCerts, Rotation: o.Rotation, SessionTimeout: o.SessionTimeout, RunAs: s.seeded.AdminID, OrgID: s.seeded.OrgID, Latest: o.APIVersion}, s.db)
+	s.bulk = bulk.New(s.db, s.pipe, s.faults, bulk.Config{Rate: o.BulkRate, Seed: o.Seed, Ordered: o.OrderedResults})
+	s.front = &front{s: s, routes: map[string]int64{}}
+	if err := s.fill(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func edition(limit int) string {
+	if limit <= 15_000 {
+		return "Developer Edition"
+	}
+	return "Enterprise Edition"
+}
+
+// fill loads faults and makes the seed records.
+func (s *Server) fill() error {
+	if s.opts.FaultsFile != "" {
+		data, err := os.ReadFile(s.opts.FaultsFile)
+		if err != nil {
+			return fmt.Errorf("faults file: %w", err)
+		}
+		var rules []fault.Rule
+		if err := json.Unmarshal(data, &rules); err != nil {
+			return fmt.Errorf("faults file %s: %w", s.opts.FaultsFile, err)
+		}
+		if err := s.faults.Add(rules...); err != nil {
+			return fmt.Errorf("faults file %s: %w", s.opts.FaultsFile, err)
+		}
+	}
+	for _, object := range s.db.Schema.Names() {
+		if n := s.opts.SeedRecords[object]; n > 0 {
+			if err := seed.Records(s.db, s.pipe, save.Caller{UserID: s.seeded.AdminID, RequestID: "seed"}, object, n, s.opts.Seed); err != nil {
+				return err
+			}
+		}
+	}
+	for object := range s.opts.SeedRecords {
+		if s.db.Table(object) == nil {
+			return fmt.Errorf("seed records: no object %q", object)
+		}
+	}
+	return nil
 }
 
 // Start makes an org and serves it on o.Listen (default: a free port on loopback) until Close.
@@ -40,10 +159,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Listen == "" {
-		o.Listen = "127.0.0.1:0"
-	}
-	if s.URL, err = s.serve(o.Listen, s.Handler()); err != nil {
+	if s.URL, err = s.serve(s.opts.Listen, s.Handler()); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	if o.ControlListen != "" {
@@ -59,17 +175,43 @@ func (s *Server) serve(addr string, h http.Handler) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("listen on %s: %w", addr, err)
 	}
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelWarn)}
 	s.servers = append(s.servers, srv)
-	go func() { _ = srv.Serve(l) }()
+	go func() {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.opts.Log.Error("simulator stopped serving", "addr", addr, "err", err)
+		}
+	}()
 	return "http://" + l.Addr().String(), nil
 }
 
+// later runs fn after a delay unless the org closes first.
+func (s *Server) later(d time.Duration, fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.closed:
+		return
+	default:
+	}
+	s.lates.Add(1)
+	go func() {
+		defer s.lates.Done()
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			fn()
+		case <-s.closed:
+		}
+	}()
+}
+
 // Handler serves the org: OAuth, REST and Bulk. It must see the raw path (no ServeMux in front: clients double slashes).
-func (s *Server) Handler() http.Handler { return s.handler }
+func (s *Server) Handler() http.Handler { return s.front }
 
 // ControlHandler serves the control API; see the README for its routes.
-func (s *Server) ControlHandler() http.Handler { return s.control }
+func (s *Server) ControlHandler() http.Handler { return s.controlHandler() }
 
 // Close stops listening, ends jobs that run, and writes Options.StateFile if one is set.
 func (s *Server) Close() error {
@@ -77,6 +219,17 @@ func (s *Server) Close() error {
 	for _, srv := range s.servers {
 		errs = append(errs, srv.Close())
 	}
+	s.mu.Lock()
+	select {
+	case <-s.closed:
+		s.mu.Unlock()
+		return errors.Join(errs...)
+	default:
+		close(s.closed)
+	}
+	s.mu.Unlock()
+	s.lates.Wait()
+	s.bulk.Close()
 	return errors.Join(errs...)
 }
 
@@ -87,10 +240,13 @@ func (s *Server) ClientID() string { return s.opts.ClientID }
 func (s *Server) ClientSecret() string { return s.opts.ClientSecret }
 
 // OrgID is the org's 18-character id.
-func (s *Server) OrgID() string { return "" }
+func (s *Server) OrgID() string { return s.seeded.OrgID }
 
 // UserID is the 18-character id of the user that client credentials run as.
-func (s *Server) UserID() string { return "" }
+func (s *Server) UserID() string { return s.seeded.AdminID }
+
+// AccessToken opens a session of the admin user without any OAuth flow, for tests that are not about logging in.
+func (s *Server) AccessToken() string { return s.oauth.NewSession(s.seeded.AdminID) }
 
 // Effects lists every effect applied so far, oldest first.
 func (s *Server) Effects() []Effect { return s.ledger.Since(0, 0) }
@@ -110,35 +266,139 @@ func (s *Server) WatchEffects(ctx context.Context, after int64) iter.Seq[Effect]
 func (s *Server) Faults() *Faults { return s.faults }
 
 // Counters tells what was asked so far.
-func (s *Server) Counters() Counters { return Counters{} }
+func (s *Server) Counters() Counters {
+	s.front.mu.Lock()
+	defer s.front.mu.Unlock()
+	return Counters{Requests: s.front.requests, APICalls: s.rest.Used.Load(), Routes: maps.Clone(s.front.routes), Effects: s.ledger.Len()}
+}
 
-// Count is the number of live records of an object ("Contact").
-func (s *Server) Count(object string) int { return 0 }
+// Count is the number of live records of an object ("Contact"); 0 for an unknown one.
+func (s *Server) Count(object string) int {
+	s.db.RLock()
+	defer s.db.RUnlock()
+	if o := s.db.Schema.Object(object); o != nil {
+		return s.db.Table(o.Name).Live()
+	}
+	return 0
+}
 
 // Records yields the records of an object in the order of their creation, deleted ones (recycle bin) included.
-func (s *Server) Records(object string) iter.Seq[Record] { return func(func(Record) bool) {} }
+func (s *Server) Records(object string) iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		o := s.db.Schema.Object(object)
+		if o == nil {
+			return
+		}
+		t := s.db.Table(o.Name)
+		for n := uint32(1); ; n++ {
+			s.db.RLock()
+			if n > t.Count() {
+				s.db.RUnlock()
+				return
+			}
+			gone := t.Row(n).State == store.Purged
+			var r Record
+			if !gone {
+				r = record(t, n)
+			}
+			s.db.RUnlock()
+			if !gone && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+func record(t *store.Table, n uint32) Record {
+	row := t.Row(n)
+	r := Record{ID: t.ID(n), Deleted: row.State != store.Live, Fields: map[string]string{}}
+	for _, f := range t.Object.Fields {
+		if v := t.Value(n, row, f); v != "" {
+			r.Fields[f.Name] = v
+		}
+	}
+	return r
+}
 
 // Record is the record with a 15- or 18-character id; ok is false if there is none.
-func (s *Server) Record(id string) (r Record, ok bool) { return Record{}, false }
+func (s *Server) Record(id string) (r Record, ok bool) {
+	canonical, ok := store.ValidID(id)
+	if !ok {
+		return Record{}, false
+	}
+	s.db.RLock()
+	defer s.db.RUnlock()
+	t, n, ok := s.db.Find(canonical)
+	if !ok {
+		return Record{}, false
+	}
+	return record(t, n), true
+}
+
+func (s *Server) setup() save.Caller {
+	return save.Caller{UserID: s.seeded.AdminID, RequestID: "setup", AllowSave: true}
+}
+
+func (s *Server) setupSave(t *store.Table, op save.Op, row save.Row) (string, error) {
+	r := s.pipe.Batch(s.setup(), t, op, nil, []save.Row{row}, false)[0]
+	if !r.OK() {
+		return "", fmt.Errorf("%s %s: %s: %s", op, t.Object.Name, r.Errors[0].Code, r.Errors[0].Message)
+	}
+	return r.ID, nil
+}
 
 // Create adds a record as the setup user, through the same checks as any save; the value "" is null. The effect is in
 // the ledger with the request id "setup". It returns the record's id.
-func (s *Server) Create(object string, fields map[string]string) (string, error) { return "", nil }
+func (s *Server) Create(object string, fields map[string]string) (string, error) {
+	o := s.db.Schema.Object(object)
+	if o == nil {
+		return "", fmt.Errorf("create: no object %q", object)
+	}
+	return s.setupSave(s.db.Table(o.Name), save.Insert, seed.Row(o, fields))
+}
+
+func (s *Server) tableOf(id string) (*store.Table, error) {
+	canonical, ok := store.ValidID(id)
+	if ok {
+		if o := s.db.Schema.ByPrefix(canonical[:3]); o != nil {
+			return s.db.Table(o.Name), nil
+		}
+	}
+	return nil, fmt.Errorf("%q is no id of a record", id)
+}
 
 // Update changes fields of a record as Create does.
-func (s *Server) Update(id string, fields map[string]string) error { return nil }
+func (s *Server) Update(id string, fields map[string]string) error {
+	t, err := s.tableOf(id)
+	if err != nil {
+		return err
+	}
+	row := seed.Row(t.Object, fields)
+	row.ID = id
+	_, err = s.setupSave(t, save.Update, row)
+	return err
+}
 
 // Delete moves a record to the recycle bin.
-func (s *Server) Delete(id string) error { return nil }
+func (s *Server) Delete(id string) error {
+	t, err := s.tableOf(id)
+	if err != nil {
+		return err
+	}
+	_, err = s.setupSave(t, save.Delete, save.Row{ID: id})
+	return err
+}
 
 // ConvertLead converts a lead into a contact (of a new account named after Company) and returns the contact's id.
-func (s *Server) ConvertLead(id string) (contactID string, err error) { return "", nil }
+func (s *Server) ConvertLead(id string) (contactID string, err error) {
+	return s.pipe.Convert(s.setup(), id)
+}
 
 // ExpireSessions ends every access token; refresh tokens live on.
-func (s *Server) ExpireSessions() {}
+func (s *Server) ExpireSessions() { s.oauth.ExpireAll() }
 
 // SetAPIUsed sets how many API requests of the last 24 hours are used up.
-func (s *Server) SetAPIUsed(n int) {}
+func (s *Server) SetAPIUsed(n int) { s.rest.Used.Store(int64(n)) }
 
 // SetClockOffset moves the org's clock against the machine's.
-func (s *Server) SetClockOffset(d time.Duration) {}
+func (s *Server) SetClockOffset(d time.Duration) { s.db.SetOffset(d) }
