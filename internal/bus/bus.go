@@ -73,6 +73,7 @@ type Bus struct {
 	log      *slog.Logger
 	trace    tracing
 	replicas int
+	making   chan struct{} // holds one while a stream is made again
 
 	mu      sync.Mutex
 	streams map[string]Stream // those that this process has asked for, to make them again
@@ -86,7 +87,7 @@ type Bus struct {
 func Connect(ctx context.Context, o Options) (*Bus, error) {
 	b := &Bus{
 		log: o.Log, trace: newTracing(o.Tracer, o.Propagator), replicas: max(o.Replicas, 1),
-		streams: map[string]Stream{}, up: make(chan struct{}),
+		streams: map[string]Stream{}, up: make(chan struct{}), making: make(chan struct{}, 1),
 	}
 	b.session, b.end = context.WithCancel(context.Background())
 	b.end() // not connected yet

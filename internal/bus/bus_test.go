@@ -9,12 +9,7 @@ import (
 	"github.com/catalogsync/catalogsync/internal/testkit"
 )
 
-func TestMain(m *testing.M) {
-	// The server leaves a store behind when a stream is made twice at once while it is missing.
-	const server = "github.com/nats-io/nats-server/v2/server"
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction(server+".(*fileStore).flushStreamStateLoop"), goleak.IgnoreAnyFunction(server+"/ats.Register.func1"))
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestEmbedded(t *testing.T) {
 	t.Parallel()

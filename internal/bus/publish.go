@@ -102,8 +102,9 @@ func (b *Bus) Append(ctx context.Context, subject string, data []byte, opts ...P
 }
 
 func (b *Bus) append(ctx context.Context, p *publication, named bool) (seq uint64, err error) {
-	deaf := 0
+	tries, deaf := 0, 0
 	err = b.retry(ctx, "store a message on "+p.msg.Subject, func(try context.Context) error {
+		tries++
 		ack, err := b.js.PublishMsg(try, p.msg, jetstream.WithRetryAttempts(0))
 		switch {
 		case err == nil:
@@ -120,11 +121,39 @@ func (b *Bus) append(ctx context.Context, p *publication, named bool) (seq uint6
 		case p.expectNew && isWrongLast(err):
 			seq, err = b.existing(try, p.msg, named)
 			return err
+		case tries > 1 && isWrongLast(err):
+			if seq, err = b.earlier(try, p.msg); err == nil && seq == 0 {
+				return wrongRevision(p.msg, nil)
+			}
+			return err
 		default:
 			return refused(err, p.msg)
 		}
 	})
 	return seq, classify(err, "publish on %s", p.msg.Subject)
+}
+
+// headerExpectLastID makes the server compare the id of a stream's last message, after it has looked for duplicates.
+const (
+	headerExpectLastID = nats.ExpectedLastMsgIdHdr
+	codeWrongLastID    = 10070
+)
+
+// earlier tells whether an earlier try, of which the outcome was unknown, has stored the message, which is why the
+// expectation now fails. The server compares expectations before it looks for duplicates, so it is asked with a message
+// that cannot be stored. It returns 0 when no try has stored it.
+func (b *Bus) earlier(ctx context.Context, msg *nats.Msg) (uint64, error) {
+	probe := nats.NewMsg(msg.Subject)
+	probe.Header.Set(headerMsgID, msg.Header.Get(headerMsgID))
+	probe.Header.Set(headerExpectLastID, nuid.Next())
+	ack, err := b.js.PublishMsg(ctx, probe, jetstream.WithRetryAttempts(0))
+	if err == nil {
+		return ack.Sequence, nil
+	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeWrongLastID {
+		return 0, nil
+	}
+	return 0, err
 }
 
 // existing returns the sequence of the message that took the subject before.
@@ -151,7 +180,7 @@ func refused(err error, msg *nats.Msg) error {
 		return errs.Wrap(err, errs.Invalid, "message_too_large", "the message on %s has %d bytes, more than may be stored; split it", msg.Subject, len(msg.Data))
 	}
 	if isWrongLast(err) {
-		return errs.Wrap(err, errs.Conflict, "wrong_revision", "%s was changed at the same time; read it again and retry", msg.Subject)
+		return wrongRevision(msg, err)
 	}
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	if !ok {
@@ -163,6 +192,10 @@ func refused(err error, msg *nats.Msg) error {
 		return errs.Wrap(err, errs.Exhausted, "store_full", "the storage for %s is full; let running work finish, remove old runs, or raise the limit", msg.Subject)
 	}
 	return err
+}
+
+func wrongRevision(msg *nats.Msg, err error) error {
+	return errs.Wrap(err, errs.Conflict, "wrong_revision", "%s was changed at the same time; read it again and retry", msg.Subject)
 }
 
 // isWrongLast reports a failed expectation of the last sequence. Replicated streams use a code of their own.

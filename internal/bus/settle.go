@@ -50,20 +50,8 @@ const defaultDeadBytes = 256 << 20
 
 // ensureDeadLetters makes the stream of dead letters unless it exists, with as many copies as the consumer has.
 func (b *Bus) ensureDeadLetters(ctx context.Context, info *jetstream.ConsumerInfo) error {
-	var missing bool
-	err := b.retry(ctx, "look up the dead letters", func(ctx context.Context) error {
-		_, err := b.js.Stream(ctx, DeadLetters)
-		missing = errors.Is(err, jetstream.ErrStreamNotFound)
-		if missing {
-			return nil
-		}
+	if exists, err := b.exists(ctx, DeadLetters); exists || err != nil {
 		return err
-	})
-	if err != nil {
-		return classify(err, "look up the dead letters")
-	}
-	if !missing {
-		return nil
 	}
 	if known, err := b.reprovision(ctx, DeadLetters); known || err != nil {
 		return err

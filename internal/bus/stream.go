@@ -119,16 +119,48 @@ func (b *Bus) ensureStream(ctx context.Context, s Stream) error {
 	return classify(err, "make stream %s", s.Name)
 }
 
-// reprovision makes a stream again that this process has asked for, and reports whether it knows it.
-func (b *Bus) reprovision(ctx context.Context, name string) (bool, error) {
+// deletionTime is how long the server may take to remove a stream's files after it has forgotten the stream. A stream that
+// is made again in that time would lose its messages with the old files.
+const deletionTime = time.Second
+
+// reprovision makes a stream again that this process has asked for, and reports whether it knows it. It is called when
+// the stream seems to be missing, which a server that stops looks like, too.
+func (b *Bus) reprovision(ctx context.Context, name string) (known bool, err error) {
 	b.mu.Lock()
-	s, ok := b.streams[name]
+	s, known := b.streams[name]
 	b.mu.Unlock()
-	if !ok {
+	if !known {
 		return false, nil
+	}
+	select {
+	case b.making <- struct{}{}: // one at a time: the others find it made
+		defer func() { <-b.making }()
+	case <-ctx.Done():
+		return true, errs.Wrap(ctx.Err(), errs.Unavailable, "bus_unavailable", "stream %s is missing and is being made again; retry later", name)
+	}
+	exists, err := b.exists(ctx, name)
+	if exists || err != nil {
+		return true, err
+	}
+	pause(ctx, nil, deletionTime)
+	if exists, err := b.exists(ctx, name); exists || err != nil {
+		return true, err
 	}
 	b.log.WarnContext(ctx, "stream is missing, making it again", attrStream(name))
 	return true, b.ensureStream(ctx, s)
+}
+
+// exists asks the server whether it has a stream.
+func (b *Bus) exists(ctx context.Context, name string) (exists bool, err error) {
+	err = b.retry(ctx, "look up stream "+name, func(ctx context.Context) error {
+		_, err := b.js.Stream(ctx, name)
+		exists = err == nil
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil
+		}
+		return err
+	})
+	return exists, classify(err, "look up stream %s", name)
 }
 
 // streamOf returns the name of the stream, among those this process has asked for, that keeps the subject.
@@ -165,14 +197,22 @@ func matches(pattern, subject string) bool {
 // Purge removes the messages of a stream whose subject matches the filter; an empty filter removes all. It returns when
 // they are gone.
 func (b *Bus) Purge(ctx context.Context, stream, filter string) error {
+	return b.purge(ctx, stream, filter)
+}
+
+// PurgeTo is [Bus.Purge] for messages up to the sequence, which is included.
+func (b *Bus) PurgeTo(ctx context.Context, stream, filter string, seq uint64) error {
+	return b.purge(ctx, stream, filter, jetstream.WithPurgeSequence(seq+1))
+}
+
+func (b *Bus) purge(ctx context.Context, stream, filter string, opts ...jetstream.StreamPurgeOpt) error {
+	if filter != "" {
+		opts = append(opts, jetstream.WithPurgeSubject(filter))
+	}
 	err := b.onStream(ctx, stream, "purge stream "+stream, func(ctx context.Context) error {
 		s, err := b.js.Stream(ctx, stream)
 		if err != nil {
 			return err
-		}
-		var opts []jetstream.StreamPurgeOpt
-		if filter != "" {
-			opts = append(opts, jetstream.WithPurgeSubject(filter))
 		}
 		return s.Purge(ctx, opts...)
 	})

@@ -158,6 +158,9 @@ func (s *Bucket[T]) Replace(ctx context.Context, key string, v T, rev uint64) (u
 // Update changes a value: fn gets what is stored and returns what it shall be. When somebody else is faster, fn is called
 // again with what they stored, so it must have no effects of its own; its errors are returned as they are. Update returns
 // the value that is stored then.
+//
+// When the server crashes in just that moment and somebody else changes the key as well, a change that was stored may be
+// decided a second time: let fn look at what the value says instead of counting.
 func (s *Bucket[T]) Update(ctx context.Context, key string, fn func(T) (T, error)) (T, error) {
 	return s.Upsert(ctx, key, func(v T, found bool) (T, error) {
 		if !found {
@@ -212,8 +215,10 @@ func (s *Bucket[T]) Delete(ctx context.Context, key string, rev uint64) error {
 		} else if err := check(key); err != nil {
 			return err
 		}
-		_, err := s.bus.Append(ctx, s.prefix+key, nil, bus.ExpectLast(at), bus.Replace(), bus.WithTTL(markerTTL), bus.WithHeader(headerOperation, operationPurge))
-		err = s.written(key, err)
+		err := s.written(key, s.mark(ctx, key, at))
+		if errs.KindOf(err) == errs.Exhausted {
+			return s.makeRoom(ctx, key, at)
+		}
 		if rev != 0 || !errors.Is(err, ErrConflict) || try == maxTries {
 			return err
 		}
@@ -221,6 +226,25 @@ func (s *Bucket[T]) Delete(ctx context.Context, key string, rev uint64) error {
 			return err
 		}
 	}
+}
+
+// mark replaces a key that is at the revision by a marker of its deletion.
+func (s *Bucket[T]) mark(ctx context.Context, key string, rev uint64) error {
+	return s.bus.Publish(ctx, s.prefix+key, nil,
+		bus.ExpectLast(rev), bus.Replace(), bus.WithTTL(markerTTL), bus.WithHeader(headerOperation, operationPurge))
+}
+
+// makeRoom deletes a key of a bucket that is too full for the marker: what is stored goes first. A change that came in
+// between stays, as its revision is higher.
+func (s *Bucket[T]) makeRoom(ctx context.Context, key string, rev uint64) error {
+	if err := s.bus.PurgeTo(ctx, s.stream, s.prefix+key, rev); err != nil {
+		return err
+	}
+	err := s.written(key, s.mark(ctx, key, 0))
+	if errs.KindOf(err) == errs.Exhausted {
+		return nil // it is deleted; watchers learn of it when they next compare
+	}
+	return err
 }
 
 // write stores a value when the key is at the revision, 0 for none.
