@@ -1,0 +1,50 @@
+// Package access owns who may come in and what they may do: API tokens, the operator's token, and the rule that every
+// method declares in its proto. A method without a rule cannot be served.
+package access
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	optionsv1 "github.com/catalogsync/catalogsync/gen/catalogsync/options/v1"
+)
+
+// Rules are the least roles that may call methods, by full method such as /catalogsync.sync.v1.RunService/GetRun.
+type Rules map[string]optionsv1.Role
+
+// ReadRules reads the rules of all methods of the services. The error names every method that has none.
+func ReadRules(services ...protoreflect.ServiceDescriptor) (Rules, error) {
+	rules := Rules{}
+	var problems []error
+	for _, s := range services {
+		for i := range s.Methods().Len() {
+			m := s.Methods().Get(i)
+			rule, _ := proto.GetExtension(m.Options(), optionsv1.E_Rule).(*optionsv1.Rule)
+			if rule.GetRole() == optionsv1.Role_ROLE_UNSPECIFIED {
+				problems = append(problems, fmt.Errorf("method %s has no rule: add option (catalogsync.options.v1.rule) to it", m.FullName()))
+				continue
+			}
+			rules[FullMethod(m)] = rule.GetRole()
+		}
+	}
+	return rules, errors.Join(problems...)
+}
+
+// FullMethod is the method's name on the wire.
+func FullMethod(m protoreflect.MethodDescriptor) string {
+	return fmt.Sprintf("/%s/%s", m.Parent().FullName(), m.Name())
+}
+
+// Public reports whether callers from outside may call a method with the rule.
+func Public(r optionsv1.Role) bool {
+	return r == optionsv1.Role_ROLE_VIEWER || r == optionsv1.Role_ROLE_ADMIN
+}
+
+// roleName is the role as people write it.
+func roleName(r optionsv1.Role) string {
+	return strings.ToLower(strings.TrimPrefix(r.String(), "ROLE_"))
+}

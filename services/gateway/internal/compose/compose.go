@@ -1,0 +1,112 @@
+// Package compose owns the few methods for which the gateway asks more than one service: it fills in the tenant's
+// connection where a request names none, brings the org's describe to the field map that is saved, and puts the status
+// together.
+package compose
+
+import (
+	"context"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
+	directoryv1 "github.com/catalogsync/catalogsync/gen/catalogsync/directory/v1"
+	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
+	schedulerv1 "github.com/catalogsync/catalogsync/gen/catalogsync/scheduler/v1"
+	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
+	"github.com/catalogsync/catalogsync/internal/errs"
+)
+
+// Composer asks the services.
+type Composer struct {
+	connections authv1.ConnectionServiceClient
+	fieldMaps   mapperv1.FieldMapServiceClient
+	schedules   schedulerv1.ScheduleServiceClient
+	runs        syncv1.RunServiceClient
+	objects     syncv1.ObjectServiceClient
+	people      directoryv1.DirectoryServiceClient
+}
+
+// New returns a composer that calls the services behind the connections.
+func New(auth, mapper, scheduler, syncWorker grpc.ClientConnInterface) *Composer {
+	return &Composer{
+		connections: authv1.NewConnectionServiceClient(auth),
+		fieldMaps:   mapperv1.NewFieldMapServiceClient(mapper),
+		schedules:   schedulerv1.NewScheduleServiceClient(scheduler),
+		runs:        syncv1.NewRunServiceClient(syncWorker),
+		objects:     syncv1.NewObjectServiceClient(syncWorker),
+		people:      directoryv1.NewDirectoryServiceClient(syncWorker),
+	}
+}
+
+// Prepare completes a request before it is forwarded. Requests of most methods stay as they are.
+func (c *Composer) Prepare(ctx context.Context, _ string, req proto.Message) error {
+	switch r := req.(type) {
+	case *mapperv1.GetFieldMapRequest:
+		return c.connection(ctx, &r.ConnectionId)
+	case *mapperv1.ListFieldMapsRequest:
+		return c.connection(ctx, &r.ConnectionId)
+	case *mapperv1.SaveFieldMapRequest:
+		return c.saveFieldMap(ctx, r)
+	case *schedulerv1.GetScheduleRequest:
+		return c.connection(ctx, &r.ConnectionId)
+	case *schedulerv1.SetScheduleRequest:
+		return c.connection(ctx, &r.ConnectionId)
+	case *syncv1.DescribeObjectRequest:
+		return c.connection(ctx, &r.ConnectionId)
+	case *syncv1.StartRunRequest:
+		if r.GetTrigger() == syncv1.RunTrigger_RUN_TRIGGER_SCHEDULE {
+			// Scheduled runs are found by their date: a caller could take the place of tonight's.
+			return errs.New(errs.Invalid, "invalid_trigger", "trigger schedule is the scheduler's: leave trigger out, or say manual or api")
+		}
+		return c.connection(ctx, &r.ConnectionId)
+	case *syncv1.ListRunsRequest:
+		if r.GetConnectionId() == "" {
+			return nil // runs of all connections
+		}
+		return c.connection(ctx, &r.ConnectionId)
+	}
+	return nil
+}
+
+// connection makes sure that id is a connection of the caller's tenant, its write target where it is empty.
+func (c *Composer) connection(ctx context.Context, id *string) error {
+	res, err := c.connections.GetConnection(ctx, &authv1.GetConnectionRequest{ConnectionId: *id})
+	if err != nil {
+		return err
+	}
+	*id = res.GetConnection().GetId()
+	return nil
+}
+
+// attributePrefix begins the names of custom attributes among the Catalog fields.
+const attributePrefix = "attributes."
+
+func (c *Composer) saveFieldMap(ctx context.Context, r *mapperv1.SaveFieldMapRequest) error {
+	fm := r.GetFieldMap()
+	if fm.GetObject() == "" {
+		return errs.New(errs.Invalid, "missing_object", "field_map.object is missing: name the Salesforce object to write to, Contact or Lead")
+	}
+	if err := c.connection(ctx, &fm.ConnectionId); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		res, err := c.objects.DescribeObject(ctx, &syncv1.DescribeObjectRequest{ConnectionId: fm.GetConnectionId(), Object: fm.GetObject()})
+		r.Describe = res.GetDescribe()
+		return err
+	})
+	g.Go(func() error {
+		res, err := c.people.ListPersonFields(ctx, &directoryv1.ListPersonFieldsRequest{})
+		r.Attributes = nil
+		for _, f := range res.GetFields() {
+			if strings.HasPrefix(f, attributePrefix) {
+				r.Attributes = append(r.Attributes, f)
+			}
+		}
+		return err
+	})
+	return g.Wait()
+}
