@@ -13,12 +13,13 @@ type PollPlan struct {
 
 const (
 	minPoll = 250 * time.Millisecond
-	maxPoll = 60 * time.Second
+	maxPoll = 2 * time.Minute
 	// startup is what a job takes beside its rows.
 	startup = 300 * time.Millisecond
 	// fastRate is assumed when no rate is known: an early look at a slow job costs one call, a late look
 	// at a fast one costs the user's time.
-	fastRate = 200_000
+	fastRate  = 200_000
+	firstLook = 2 * time.Second // at the latest, when no rate is known
 )
 
 // Next returns how long to wait before the next poll. polls is how many there have been, elapsed the time
@@ -31,12 +32,19 @@ func (p PollPlan) Next(polls int, elapsed time.Duration, processed int64) time.D
 		if p.Rate > 0 {
 			return clampPoll(startup + rowsAt(p.Rows, p.Rate) - elapsed)
 		}
-		return clampPoll(startup + rowsAt(p.Rows, fastRate) - elapsed)
+		return clampPoll(min(startup+rowsAt(p.Rows, fastRate), firstLook) - elapsed)
 	}
 	if left := p.Rows - processed; processed > 0 && left > 0 {
-		rest := time.Duration(float64(elapsed) * float64(left) / float64(processed))
+		rest := time.Duration(float64(max(elapsed-startup, elapsed/4)) * float64(left) / float64(processed))
 		// An early estimate is mostly start-up time, so it is trusted for a stretch only.
-		return clampPoll(min(rest+rest/20+startup/3, 4*elapsed))
+		trust := maxPoll
+		switch {
+		case polls <= 2 && p.Rate == 0:
+			trust = elapsed
+		case polls <= 3:
+			trust = 4 * elapsed
+		}
+		return clampPoll(min(rest+rest/20+startup, trust))
 	}
 	if processed > 0 && p.Rows > 0 {
 		return clampPoll(elapsed / 10) // all rows are through, the results are being written

@@ -109,7 +109,8 @@ func (p *replay) end() error {
 // tree finds the columns in the nested objects of a REST record. Names are compared without case.
 type tree struct {
 	column   int // -1 when only a parent
-	children map[string]*tree
+	children []*tree
+	byName   map[string]*tree // as asked for and in lower case
 }
 
 func newTree(columns []Column) (*tree, error) {
@@ -117,14 +118,16 @@ func newTree(columns []Column) (*tree, error) {
 	for i, c := range columns {
 		n := root
 		for part := range strings.SplitSeq(c.Name, ".") {
-			if n.children == nil {
-				n.children = make(map[string]*tree)
+			next := n.child(part)
+			if next == nil {
+				if n.byName == nil {
+					n.byName = make(map[string]*tree)
+				}
+				next = &tree{column: -1}
+				n.children = append(n.children, next)
+				n.byName[part], n.byName[strings.ToLower(part)] = next, next
 			}
-			key := strings.ToLower(part)
-			if n.children[key] == nil {
-				n.children[key] = &tree{column: -1}
-			}
-			n = n.children[key]
+			n = next
 		}
 		if n.column >= 0 {
 			return nil, fmt.Errorf("salesforce: column %s is asked for twice", c.Name)
@@ -147,10 +150,10 @@ func (n *tree) leaves() int {
 }
 
 func (n *tree) child(key string) *tree {
-	if c, ok := n.children[key]; ok {
+	if c, ok := n.byName[key]; ok {
 		return c
 	}
-	return n.children[strings.ToLower(key)]
+	return n.byName[strings.ToLower(key)]
 }
 
 // rowDecoder reads REST records into one Record.
