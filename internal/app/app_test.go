@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 func start(t *testing.T, name string, args ...string) (cmd *exec.Cmd, stdout *bufio.Reader, stderr *bytes.Buffer) {
 	t.Helper()
 	cmd = exec.CommandContext(t.Context(), os.Args[0], args...)
-	cmd.Env = []string{programEnv + "=" + name}
+	cmd.Env = []string{programEnv + "=" + name, "GOCOVERDIR=" + t.TempDir()} // for runs with coverage
 	stderr = &bytes.Buffer{}
 	cmd.Stderr = stderr
 	pipe, err := cmd.StdoutPipe()
