@@ -1,0 +1,309 @@
+// Package node owns the all-in-one: the five services in one process, with NATS embedded, people in SQLite and gRPC in
+// memory. It calls the same constructors as the services' own binaries.
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
+	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
+	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
+	"github.com/catalogsync/catalogsync/internal/app"
+	"github.com/catalogsync/catalogsync/internal/bus"
+	"github.com/catalogsync/catalogsync/internal/config"
+	"github.com/catalogsync/catalogsync/internal/natsd"
+	"github.com/catalogsync/catalogsync/internal/rpc"
+	"github.com/catalogsync/catalogsync/internal/telemetry"
+	"github.com/catalogsync/catalogsync/services/auth"
+	"github.com/catalogsync/catalogsync/services/gateway"
+	"github.com/catalogsync/catalogsync/services/mapper"
+	"github.com/catalogsync/catalogsync/services/scheduler"
+	syncworker "github.com/catalogsync/catalogsync/services/sync-worker"
+)
+
+// Services are the names of the services.
+var Services = []string{"gateway", "auth", "mapper", "scheduler", "sync-worker"}
+
+// Options shape a node.
+type Options struct {
+	// Data is the directory for everything that is kept.
+	Data string
+	// Listen is the gateway's gRPC address.
+	Listen string
+	// HTTPListen is the gateway's address for JSON over HTTP.
+	HTTPListen string
+	// NATSListen is a loopback address at which other processes reach the embedded NATS server; empty: none can.
+	NATSListen string
+	// Directory is where people are kept; SQLite in Data where empty.
+	Directory string
+	// DevOrigins are origins beside Salesforce's own that may be linked and called, such as a simulator's.
+	DevOrigins []string
+	// MaxBytes is what streams and buckets together may take on disk.
+	MaxBytes int64
+	// Slots is how many tasks are worked on at once.
+	Slots int
+	// Grace is how long open calls have to finish when the node is stopped.
+	Grace time.Duration
+
+	Log       *slog.Logger
+	Telemetry telemetry.Providers
+}
+
+// DefaultOptions returns the settings that nobody has to think about.
+func DefaultOptions() Options {
+	return Options{
+		Data: "catalogsync-data", Listen: "127.0.0.1:8080", HTTPListen: "127.0.0.1:8081", MaxBytes: 16 << 30,
+		Slots: syncworker.DefaultConfig().Slots, Grace: 10 * time.Second,
+	}
+}
+
+// RegisterFlags declares the settings.
+func (o *Options) RegisterFlags(fs *flag.FlagSet) {
+	fs.StringVar(&o.Data, "data", o.Data, "`directory` for everything that is kept; one process at a time may use it")
+	fs.StringVar(&o.Listen, "listen", o.Listen, "`address` of the gRPC API")
+	fs.StringVar(&o.HTTPListen, "http-listen", o.HTTPListen, "`address` of the API as JSON over HTTP")
+	fs.StringVar(&o.NATSListen, "nats-listen", o.NATSListen, "loopback `address` at which other processes reach the embedded NATS server; empty: none can")
+	fs.StringVar(&o.Directory, "directory", o.Directory, "`URL` of the store of people, such as postgres://...; SQLite in the data directory where empty")
+	fs.Func("dev-origin", "for development only: a further `origin` that may be linked, such as http://127.0.0.1:8089 of a simulator; repeatable", func(v string) error {
+		o.DevOrigins = append(o.DevOrigins, v)
+		return nil
+	})
+	fs.Int64Var(&o.MaxBytes, "max-bytes", o.MaxBytes, "`bytes` that NATS may take on disk; keep it below the size of the disk")
+	fs.IntVar(&o.Slots, "slots", o.Slots, "how many tasks are worked on at once")
+	fs.DurationVar(&o.Grace, "shutdown-grace", o.Grace, "`time` that open calls have to finish when the process is stopped")
+}
+
+// Validate reports everything that is wrong.
+func (o Options) Validate() error {
+	var problems []error
+	if o.Data == "" {
+		problems = append(problems, errors.New("-data is empty: name a directory"))
+	}
+	if o.MaxBytes < 256<<20 {
+		problems = append(problems, fmt.Errorf("-max-bytes is %d: give at least %d (256 MiB)", o.MaxBytes, 256<<20))
+	}
+	if o.Slots < 1 {
+		problems = append(problems, fmt.Errorf("-slots is %d: give at least 1", o.Slots))
+	}
+	return errors.Join(problems...)
+}
+
+// Node is the all-in-one at work.
+type Node struct {
+	addr, httpAddr string
+	operatorToken  string
+	cancel         context.CancelFunc
+	done           chan struct{}
+	err            error
+	closers        []func() error
+	once           sync.Once
+}
+
+// Addr is the address of the gRPC API.
+func (n *Node) Addr() string { return n.addr }
+
+// HTTPAddr is the address of the API as JSON over HTTP.
+func (n *Node) HTTPAddr() string { return n.httpAddr }
+
+// OperatorToken is the secret by which API tokens of any tenant are made. It also stands in operator.token in the data
+// directory, for its owner alone to read.
+func (n *Node) OperatorToken() string { return n.operatorToken }
+
+// Wait returns when the context of Start has ended and everything has stopped, or when a part has failed.
+func (n *Node) Wait() error {
+	<-n.done
+	return n.err
+}
+
+// Close stops everything and waits for it.
+func (n *Node) Close() error {
+	n.cancel()
+	return n.Wait()
+}
+
+// service is what the services have in common.
+type service interface {
+	Register(r grpc.ServiceRegistrar)
+	Run(ctx context.Context) error
+	Health(ctx context.Context) error
+}
+
+// Start starts everything. What it has started is stopped again when it fails.
+func Start(ctx context.Context, o Options) (_ *Node, err error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	n := &Node{cancel: cancel, done: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			cancel()
+			err = errors.Join(err, n.close())
+		}
+	}()
+	if err := os.MkdirAll(o.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("-data: %w", err)
+	}
+	server, err := natsd.Start(natsd.Options{Dir: filepath.Join(o.Data, "nats"), Listen: o.NATSListen, MaxStore: o.MaxBytes, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	n.closing(func() error { server.Shutdown(); return nil })
+	tel := o.Telemetry.OrNoop()
+	b, err := bus.Connect(ctx, bus.Options{Server: server, Name: "catalogsync", Log: o.Log, Tracer: tel.Tracer, Propagator: tel.Propagator})
+	if err != nil {
+		return nil, err
+	}
+	n.closing(func() error { b.Close(); return nil })
+
+	network := rpc.NewMemNet()
+	conns := make(map[string]*grpc.ClientConn)
+	for _, name := range Services {
+		conn, err := network.Dial(name, rpc.DialOptions{Telemetry: tel})
+		if err != nil {
+			return nil, err
+		}
+		conns[name] = conn
+		n.closing(conn.Close)
+	}
+	if n.operatorToken, err = operatorToken(filepath.Join(o.Data, "operator.token")); err != nil {
+		return nil, err
+	}
+	services, err := n.build(ctx, o, b, tel, conns)
+	if err != nil {
+		return nil, err
+	}
+	listen := func(flag, address string) (net.Listener, error) {
+		lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			return nil, fmt.Errorf("-%s: %w", flag, err)
+		}
+		n.closing(func() error {
+			if err := lis.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			return nil
+		})
+		return lis, nil
+	}
+	public, err := listen("listen", o.Listen)
+	if err != nil {
+		return nil, err
+	}
+	web, err := listen("http-listen", o.HTTPListen)
+	if err != nil {
+		return nil, err
+	}
+	n.addr, n.httpAddr = public.Addr().String(), web.Addr().String()
+	cfg := gateway.DefaultConfig()
+	cfg.HTTPListen, cfg.OperatorToken, cfg.ShutdownGrace = n.httpAddr, config.NewSecret(n.operatorToken), o.Grace
+	gw, err := gateway.New(ctx, cfg, gateway.Deps{
+		Log: o.Log.With(slog.String("service", "gateway")), Bus: b, Telemetry: tel, HTTP: web,
+		Auth: conns["auth"], Mapper: conns["mapper"], Scheduler: conns["scheduler"], SyncWorker: conns["sync-worker"],
+	})
+	if err != nil {
+		return nil, err
+	}
+	runners := []func(context.Context) error{gw.Run}
+	serve := func(svc service, lis net.Listener, authenticate func(context.Context, string) (context.Context, error)) {
+		srv := rpc.NewServer(rpc.ServerOptions{
+			Log: o.Log, Telemetry: tel, Health: svc.Health, Authenticate: authenticate, Stopping: ctx.Done(),
+		})
+		svc.Register(srv)
+		runners = append(runners, func(ctx context.Context) error { return rpc.Serve(ctx, srv, lis, o.Grace) })
+	}
+	for name, svc := range services {
+		runners = append(runners, svc.Run)
+		serve(svc, network.Listen(name), nil)
+	}
+	serve(gw, public, gw.Authenticate)
+	go func() {
+		defer close(n.done)
+		err := app.Run(ctx, runners...)
+		cancel()
+		n.err = errors.Join(err, n.close())
+	}()
+	return n, nil
+}
+
+// operatorToken returns the token in a file, making it when the file is missing.
+func operatorToken(path string) (string, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		secret := make([]byte, 24)
+		_, _ = rand.Read(secret) // never fails
+		token := "cs_operator_" + base64.RawURLEncoding.EncodeToString(secret)
+		return token, os.WriteFile(path, []byte(token+"\n"), 0o600)
+	}
+	return strings.TrimSpace(string(raw)), err
+}
+
+// build makes the services with the same constructors as their own binaries.
+func (n *Node) build(ctx context.Context, o Options, b *bus.Bus, tel telemetry.Providers, conns map[string]*grpc.ClientConn) (map[string]service, error) {
+	origins := strings.Join(o.DevOrigins, ",")
+	log := func(name string) *slog.Logger { return o.Log.With(slog.String("service", name)) }
+
+	authConfig := auth.DefaultConfig()
+	authConfig.KeyFile, authConfig.CreateKeyFile, authConfig.DevOrigins = filepath.Join(o.Data, "auth.key"), true, origins
+	authService, err := auth.New(ctx, authConfig, auth.Deps{Log: log("auth"), Bus: b, Telemetry: tel})
+	if err != nil {
+		return nil, err
+	}
+	mapperService, err := mapper.New(ctx, mapper.DefaultConfig(), mapper.Deps{Log: log("mapper"), Bus: b, Telemetry: tel})
+	if err != nil {
+		return nil, err
+	}
+	schedulerService, err := scheduler.New(ctx, scheduler.DefaultConfig(), scheduler.Deps{
+		Log: log("scheduler"), Bus: b, Telemetry: tel,
+		Tokens: authv1.NewTokenServiceClient(conns["auth"]), Runs: syncv1.NewRunServiceClient(conns["sync-worker"]),
+	})
+	if err != nil {
+		return nil, err
+	}
+	workerConfig := syncworker.DefaultConfig()
+	workerConfig.OneProcess, workerConfig.DevOrigins, workerConfig.Slots = true, origins, o.Slots
+	workerConfig.MaxBytes = o.MaxBytes / 10 * 8 // the rest is for the other services' buckets and dead letters
+	if workerConfig.Directory = o.Directory; o.Directory == "" {
+		workerConfig.Directory = "sqlite:" + filepath.Join(o.Data, "people.db")
+	}
+	worker, err := syncworker.New(ctx, workerConfig, syncworker.Deps{
+		Log: log("sync-worker"), Bus: b, Telemetry: tel,
+		Connections: authv1.NewConnectionServiceClient(conns["auth"]), Tokens: authv1.NewTokenServiceClient(conns["auth"]),
+		FieldMaps: mapperv1.NewFieldMapServiceClient(conns["mapper"]), Mapper: mapperv1.NewMapperServiceClient(conns["mapper"]),
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.closing(worker.Close)
+	return map[string]service{
+		"auth": authService, "mapper": mapperService, "scheduler": schedulerService, "sync-worker": worker,
+	}, nil
+}
+
+func (n *Node) closing(fn func() error) { n.closers = append(n.closers, fn) }
+
+// close releases what was opened, last first.
+func (n *Node) close() error {
+	var problems []error
+	n.once.Do(func() {
+		for _, fn := range slices.Backward(n.closers) {
+			problems = append(problems, fn())
+		}
+	})
+	return errors.Join(problems...)
+}
