@@ -86,13 +86,6 @@ func (js *Jobs) prepare(j *job) string {
 	if len(j.data) == 0 {
 		return ""
 	}
-	if wrongLineEnding(j.data, j.crlf) {
-		name := "LF"
-		if j.crlf {
-			name = "CRLF"
-		}
-		return "ClientInputError : LineEnding is invalid on user data. Current LineEnding setting is " + name
-	}
 	r := reader{data: j.data, delim: j.delim}
 	start, bad, ok := r.next()
 	if !ok {
@@ -110,6 +103,13 @@ func (js *Jobs) prepare(j *job) string {
 			break
 		}
 		j.rows = append(j.rows, uint32(start))
+	}
+	if wrongLineEnding(j.data, j.crlf) {
+		name := "LF"
+		if j.crlf {
+			name = "CRLF"
+		}
+		return "ClientInputError : LineEnding is invalid on user data. Current LineEnding setting is " + name
 	}
 	if bad || len(line) > maxHeader {
 		return "InvalidBatch : The header row is malformed"

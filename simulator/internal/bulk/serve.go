@@ -237,8 +237,8 @@ func (j *job) format(c *rest.Call, b createBody) bool {
 func (js *Jobs) newJob(c *rest.Call) *job {
 	now := js.db.Now()
 	caller := c.Caller()
-	caller.Bulk = true
-	return &job{id: js.db.NewID("750"), version: c.Version, base: c.Base, caller: caller, created: now, changed: now, state: open}
+	caller.Bulk, caller.JobID = true, js.db.NewID("750")
+	return &job{id: caller.JobID, version: c.Version, base: c.Base, caller: caller, created: now, changed: now, state: open}
 }
 
 var operations = map[string]save.Op{"insert": save.Insert, "update": save.Update, "upsert": save.Upsert, "delete": save.Delete, "harddelete": save.HardDelete}
@@ -504,8 +504,11 @@ func (js *Jobs) createQuery(c *rest.Call) {
 		fail(c.W, http.StatusBadRequest, "INVALIDJOB", "InvalidJob : Invalid operation: "+b.Operation)
 		return
 	}
-	if js.queries >= dailyQuery {
-		fail(c.W, http.StatusBadRequest, "LIMIT_EXCEEDED", "Max bulk v2 query jobs (10000) per 24 hrs has been reached ("+strconv.Itoa(js.queries+1)+")")
+	js.mu.Lock()
+	made := js.queries
+	js.mu.Unlock()
+	if made >= dailyQuery {
+		fail(c.W, http.StatusBadRequest, "LIMIT_EXCEEDED", "Max bulk v2 query jobs (10000) per 24 hrs has been reached ("+strconv.Itoa(made+1)+")")
 		return
 	}
 	if err := js.compile(j, b.Query); err != nil {

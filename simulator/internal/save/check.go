@@ -129,6 +129,7 @@ func (b *batch) put(t *store.Table, c *Column, v Value) *Error {
 	if err != nil {
 		return b.unreadable(f, c, v)
 	}
+	b.values[f.Slot] = text // refused or not, the field is not missing
 	if e := b.limits(t, f, text, v.Text); e != nil {
 		return e
 	}
@@ -272,7 +273,7 @@ func (b *batch) reference(t *store.Table, f *schema.Field, text string) (string,
 	if parent.Row(serial).State != store.Live {
 		return "", &Error{Code: "ENTITY_IS_DELETED", Message: "entity is deleted"}
 	}
-	if f.Name == "OwnerId" && parent.Object.Name == "User" && parent.Value(serial, parent.Row(serial), parent.Object.Field("IsActive")) != "true" && id != b.values[f.Slot] {
+	if f.Name == "OwnerId" && parent.Object.Name == "User" && parent.Value(serial, parent.Row(serial), parent.Object.Field("IsActive")) != "true" {
 		return "", &Error{Code: "INACTIVE_OWNER_OR_USER", Message: fmt.Sprintf("operation performed with inactive user [%s] as owner of %s", id[:15], strings.ToLower(t.Object.Name))}
 	}
 	return id, nil
