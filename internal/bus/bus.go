@@ -24,6 +24,7 @@ import (
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/catalogsync/catalogsync/internal/errs"
+	"github.com/catalogsync/catalogsync/internal/telemetry"
 )
 
 const (
@@ -137,14 +138,14 @@ func (b *Bus) options(o Options) []nats.Option {
 		}),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 			if !nc.IsClosed() {
-				b.log.Warn("bus disconnected", slog.Any("err", err))
+				b.log.Warn("bus disconnected", slog.Any(telemetry.KeyErr, err))
 			}
 			b.signal(false)
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			attrs := []any{slog.Any("err", err)}
+			attrs := []any{slog.Any(telemetry.KeyErr, err)}
 			if sub != nil {
-				attrs = append(attrs, slog.String("subject", sub.Subject))
+				attrs = append(attrs, slog.String(telemetry.KeySubject, sub.Subject))
 			}
 			b.log.Error("bus error", attrs...)
 		}),
@@ -234,7 +235,7 @@ func (b *Bus) retry(ctx context.Context, what string, f func(context.Context) er
 		}
 		if ctx.Err() == nil {
 			if attempt%10 == 0 {
-				b.log.WarnContext(ctx, "bus does not answer, still trying", slog.String("what", what), slog.Int("attempt", attempt), slog.Any("err", err))
+				b.log.WarnContext(ctx, "bus does not answer, still trying", slog.String("what", what), slog.Int(telemetry.KeyAttempt, attempt), slog.Any(telemetry.KeyErr, err))
 			}
 			pause(ctx, up, backoff(attempt, 10*time.Millisecond, maxRetryWait))
 		}

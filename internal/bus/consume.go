@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/catalogsync/catalogsync/internal/errs"
+	"github.com/catalogsync/catalogsync/internal/telemetry"
 )
 
 const (
@@ -141,7 +142,7 @@ func (w *worker) slot(ctx context.Context, cons jetstream.Consumer) error {
 		if n > 0 {
 			attempt = 1
 		}
-		w.log.DebugContext(ctx, "delivery interrupted, starting again", slog.Any("err", err))
+		w.log.DebugContext(ctx, "delivery interrupted, starting again", slog.Any(telemetry.KeyErr, err))
 		pause(ctx, nil, backoff(attempt, 10*time.Millisecond, maxRetryWait))
 		if cons, err = w.ensure(ctx); err != nil {
 			return endOf(ctx, err)
@@ -179,7 +180,7 @@ func (w *worker) handBack(msgs jetstream.MessagesContext) {
 			return
 		}
 		if err := w.reply(ctx, msg, ackAgain); err != nil {
-			w.log.Warn("message could not be handed back, it comes again after AckWait", slog.Any("err", err))
+			w.log.Warn("message could not be handed back, it comes again after AckWait", slog.Any(telemetry.KeyErr, err))
 		}
 	}
 }
@@ -188,7 +189,7 @@ func (w *worker) handBack(msgs jetstream.MessagesContext) {
 func (w *worker) process(ctx context.Context, msg jetstream.Msg) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		w.log.ErrorContext(ctx, "message without metadata", slog.String("subject", msg.Subject()), slog.Any("err", err))
+		w.log.ErrorContext(ctx, "message without metadata", slog.String(telemetry.KeySubject, msg.Subject()), slog.Any(telemetry.KeyErr, err))
 		return
 	}
 	m := &Message{
@@ -218,7 +219,7 @@ func (w *worker) heartbeat(ctx context.Context, msg jetstream.Msg) <-chan struct
 				return
 			case <-tick.C:
 				if err := msg.InProgress(); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
-					w.log.DebugContext(ctx, "the server was not told that a message is in work", slog.Any("err", err))
+					w.log.DebugContext(ctx, "the server was not told that a message is in work", slog.Any(telemetry.KeyErr, err))
 				}
 			}
 		}

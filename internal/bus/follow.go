@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/catalogsync/catalogsync/internal/errs"
+	"github.com/catalogsync/catalogsync/internal/telemetry"
 )
 
 const (
@@ -143,6 +144,6 @@ func (b *Bus) forget(ctx context.Context, stream, consumer string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := b.js.DeleteConsumer(ctx, stream, consumer); err != nil {
-		b.log.DebugContext(ctx, "reader was not removed, the server forgets it", attrStream(stream), slog.Any("err", err))
+		b.log.DebugContext(ctx, "reader was not removed, the server forgets it", attrStream(stream), slog.Any(telemetry.KeyErr, err))
 	}
 }

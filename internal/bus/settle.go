@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/catalogsync/catalogsync/internal/errs"
+	"github.com/catalogsync/catalogsync/internal/telemetry"
 )
 
 // settleTimeout bounds how long a slot waits for the server to take note of an outcome.
@@ -100,13 +101,13 @@ func (w *worker) settle(ctx context.Context, msg jetstream.Msg, m *Message, err 
 			delay = backoff(m.Deliveries, w.cfg.RetryMin, w.cfg.RetryMax)
 		}
 		w.log.Log(ctx, errs.KindOf(err).Level(), "message failed, it is delivered again",
-			slog.String("subject", m.Subject), slog.Uint64("seq", m.Seq), slog.Int("attempt", m.Deliveries),
-			slog.Duration("delay", delay), slog.String("reason", errs.ReasonOf(err)), slog.Any("err", err))
+			slog.String(telemetry.KeySubject, m.Subject), slog.Uint64(telemetry.KeySeq, m.Seq), slog.Int(telemetry.KeyAttempt, m.Deliveries),
+			slog.Duration("delay", delay), slog.String(telemetry.KeyReason, errs.ReasonOf(err)), slog.Any(telemetry.KeyErr, err))
 		serr = w.reply(ctx, msg, ackLater(delay))
 	}
 	if serr != nil {
 		w.log.WarnContext(ctx, "message could not be settled, it comes again after AckWait",
-			slog.String("subject", m.Subject), slog.Uint64("seq", m.Seq), slog.Any("err", serr))
+			slog.String(telemetry.KeySubject, m.Subject), slog.Uint64(telemetry.KeySeq, m.Seq), slog.Any(telemetry.KeyErr, serr))
 	}
 }
 
@@ -151,8 +152,8 @@ func (w *worker) bury(ctx context.Context, msg jetstream.Msg, m *Message, cause 
 	if err := w.bus.Publish(ctx, subject, m.Data, opts...); err != nil {
 		return errors.Join(fmt.Errorf("write the dead letter: %w", err), w.reply(ctx, msg, ackLater(w.cfg.RetryMax)))
 	}
-	w.log.ErrorContext(ctx, "message put to the dead letters", slog.String("subject", m.Subject), slog.Uint64("seq", m.Seq),
-		slog.Int("attempt", m.Deliveries), slog.String("reason", reason), slog.Any("err", cause))
+	w.log.ErrorContext(ctx, "message put to the dead letters", slog.String(telemetry.KeySubject, m.Subject), slog.Uint64(telemetry.KeySeq, m.Seq),
+		slog.Int(telemetry.KeyAttempt, m.Deliveries), slog.String(telemetry.KeyReason, reason), slog.Any(telemetry.KeyErr, cause))
 	return w.reply(ctx, msg, ackNever+reason)
 }
 

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/catalogsync/catalogsync/internal/errs"
+	"github.com/catalogsync/catalogsync/internal/telemetry"
 )
 
 // tracing makes the spans of messages and carries their context in headers.
@@ -92,4 +93,4 @@ func (t tracing) process(ctx context.Context, c Consumer, m *Message, h nats.Hea
 	return ctx, span{s}
 }
 
-func attrStream(name string) slog.Attr { return slog.String("stream", name) }
+func attrStream(name string) slog.Attr { return slog.String(telemetry.KeyStream, name) }

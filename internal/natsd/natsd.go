@@ -17,8 +17,12 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// readyTimeout is how long a server may take to recover its streams and accept clients.
-const readyTimeout = 60 * time.Second
+const (
+	// readyTimeout is how long a server may take to recover its streams and accept clients.
+	readyTimeout = 60 * time.Second
+	// readyPoll is how often it is looked whether the server has given up.
+	readyPoll = 100 * time.Millisecond
+)
 
 // maxMemory is what JetStream may keep in memory, in bytes. All streams are on disk; only the state of short-lived
 // readers is in memory.
@@ -122,8 +126,13 @@ func (o Options) server() (*server.Options, error) {
 
 // waitReady waits until clients can connect and JetStream has its streams.
 func (s *Server) waitReady(log *logger) error {
-	if !s.srv.ReadyForConnections(readyTimeout) {
-		return errors.Join(fmt.Errorf("not ready after %s", readyTimeout), log.fatal())
+	for end := time.Now().Add(readyTimeout); !s.srv.ReadyForConnections(readyPoll); {
+		if err := log.fatal(); err != nil {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("not ready after %s", readyTimeout)
+		}
 	}
 	if !s.srv.JetStreamEnabled() {
 		return errors.Join(errors.New("JetStream did not start"), log.fatal())
