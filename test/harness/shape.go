@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/internal/testkit"
 )
 
@@ -147,4 +148,15 @@ func randomText(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// At returns a system that runs elsewhere, such as in the test's own process.
+func At(t testing.TB, gateway, operator string) *System {
+	t.Helper()
+	conn, err := rpc.Dial("passthrough:///"+gateway, rpc.DialOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closing(t, conn) })
+	return &System{Gateway: gateway, Operator: operator, conn: conn}
 }

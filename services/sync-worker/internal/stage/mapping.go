@@ -46,7 +46,7 @@ func (k *keyStream) next(people []*rowv1.Row) ([]*mapperv1.MatchKey, error) {
 	return res.GetKeys(), nil
 }
 
-func (k *keyStream) close() { k.cancel() }
+func (k *keyStream) close() { hangUp(k.stream, k.cancel) }
 
 // valueStream asks the mapper for wanted values.
 type valueStream struct {
@@ -80,4 +80,12 @@ func (v *valueStream) next(batch []*mapperv1.PersonAndRecord) ([]*mapperv1.Mappe
 	return res.GetPeople(), nil
 }
 
-func (v *valueStream) close() { v.cancel() }
+func (v *valueStream) close() { hangUp(v.stream, v.cancel) }
+
+// hangUp ends a stream in order, so that the other side sees an end and no fault.
+func hangUp[Req, Res any](s grpc.BidiStreamingClient[Req, Res], cancel context.CancelFunc) {
+	if s.CloseSend() == nil {
+		_, _ = s.Recv() // the end, or why there is none; either way nothing more is wanted
+	}
+	cancel()
+}
