@@ -230,6 +230,9 @@ func (b *Bus) retry(ctx context.Context, what string, f func(context.Context) er
 		if err == nil {
 			return nil
 		}
+		if b.nc.IsClosed() {
+			return nats.ErrConnectionClosed
+		}
 		if !transient(err) {
 			return err
 		}

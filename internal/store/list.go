@@ -62,7 +62,7 @@ func (s *Bucket[T]) List(ctx context.Context, prefix string) ([]Entry[T], error)
 		if err == nil {
 			return entries, nil
 		}
-		if errs.KindOf(err) != errs.Unavailable || ctx.Err() != nil || try == maxTries {
+		if errs.KindOf(err) != errs.Unavailable || closed(err) || ctx.Err() != nil || try == maxTries {
 			return nil, err
 		}
 		if err := pause(ctx, try); err != nil {
@@ -100,7 +100,8 @@ func (s *Bucket[T]) list(ctx context.Context, filter string) ([]Entry[T], error)
 // ends. After an interruption it compares with what is stored, so that in the end nothing is missed, a deletion included;
 // of a key that changes quickly, revisions in between may be left out. It serves caches: a change may arrive late.
 //
-// A value that cannot be read is yielded as an error, and watching goes on; so is nothing else but a wrong prefix.
+// A value that cannot be read is yielded as an error with its key and revision, and watching goes on. After a wrong prefix
+// and when the bus is closed, it ends with an error.
 func (s *Bucket[T]) Watch(ctx context.Context, prefix string) iter.Seq2[Entry[T], error] {
 	return func(yield func(Entry[T], error) bool) {
 		filter, err := s.filter(prefix)
@@ -122,6 +123,9 @@ func (s *Bucket[T]) Watch(ctx context.Context, prefix string) iter.Seq2[Entry[T]
 	}
 }
 
+// closed reports whether an error says that the bus is closed for good.
+func closed(err error) bool { return err != nil && errs.ReasonOf(err) == "bus_closed" }
+
 // watch is one running [Bucket.Watch].
 type watch[T any] struct {
 	bucket *Bucket[T]
@@ -135,6 +139,9 @@ func (w *watch[T]) session(ctx context.Context, filter string) (seen, goOn bool)
 	present := map[string]bool{}
 	for m, err := range w.bucket.bus.Follow(ctx, w.bucket.stream, filter) {
 		switch {
+		case closed(err):
+			w.yield(Entry[T]{}, err)
+			return seen, false
 		case err != nil:
 			return seen, true
 		case m == nil:

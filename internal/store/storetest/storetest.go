@@ -49,6 +49,7 @@ func Run(t *testing.T, start func(t testing.TB) Server) {
 		{"watch misses nothing over a restart", testWatchRestart},
 		{"updates survive restarts", testRestart},
 		{"a deleted bucket is made again", testDeletedBucket},
+		{"a closed bus ends everything", testClosed},
 		{"the tools of NATS read it", testTools},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/store"
 	"github.com/catalogsync/catalogsync/internal/testkit"
 )
@@ -234,6 +235,32 @@ func testDeletedBucket(t *testing.T, s Server) {
 		check()
 		w.expect(t, map[string]int{"b": 2})
 	}
+}
+
+func testClosed(t *testing.T, s Server) {
+	conn := s.Bus(t)
+	b, err := store.Open[Thing](within(t), conn, store.Config{Bucket: "THINGS", MaxBytes: 1 << 20})
+	must(t, err)
+	ended := make(chan error, 1)
+	go func() {
+		var last error
+		for _, err := range b.Watch(t.Context(), "") {
+			last = err
+		}
+		ended <- last
+	}()
+	put(t, b, "a", 1)
+	conn.Close()
+	select {
+	case err := <-ended:
+		wantErr(t, err, nil, errs.Unavailable)
+	case <-within(t).Done():
+		t.Error("watching did not end")
+	}
+	_, err = b.List(within(t), "")
+	wantErr(t, err, nil, errs.Unavailable)
+	_, err = b.Create(within(t), "b", Thing{})
+	wantErr(t, err, nil, errs.Unavailable)
 }
 
 func testTools(t *testing.T, s Server) {
