@@ -327,6 +327,33 @@ func TestResultFiles(t *testing.T) {
 	}
 }
 
+// TestResultFilesInPages: a file that names a next page is read to its end.
+func TestResultFilesInPages(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(w http.ResponseWriter, q *http.Request) {
+		switch q.URL.Query().Get("locator") {
+		case "":
+			replyCSV(w, "MQ", "1", "\"sf__Id\",\"sf__Created\",Key__c\n\""+idOne+"\",\"true\",\"a\"\n")
+		case "MQ":
+			replyCSV(w, "null", "1", "\"sf__Id\",\"sf__Created\",Key__c\n\""+idTwo+"\",\"true\",\"b\"\n")
+		}
+	})
+	var got []string
+	n, err := r.SuccessfulResults(t.Context(), jobID, []string{"Key__c"}, func(row *salesforce.ResultRow) error {
+		got = append(got, row.Values[0])
+		return nil
+	})
+	if diff := cmp.Diff([]string{"a", "b"}, got); diff != "" || n != 2 || err != nil {
+		t.Errorf("%d rows, %v (-want +got):\n%s", n, err, diff)
+	}
+	endless := newRig(t, func(w http.ResponseWriter, _ *http.Request) {
+		replyCSV(w, "MQ", "1", "\"sf__Id\",\"sf__Created\",Key__c\n\""+idOne+"\",\"true\",\"a\"\n")
+	})
+	if _, err := endless.SuccessfulResults(t.Context(), jobID, []string{"Key__c"}, func(*salesforce.ResultRow) error { return nil }); !errors.Is(err, salesforce.ErrMalformed) {
+		t.Errorf("error %v, want ErrMalformed", err)
+	}
+}
+
 func TestParseRowError(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]salesforce.RowError{

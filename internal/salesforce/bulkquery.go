@@ -69,7 +69,7 @@ func (c *Client) QueryResultsPage(ctx context.Context, jobID string, columns []C
 		return "", rows.delivered, err
 	}
 	switch {
-	case next == "null": // the word, which Salesforce sends for "no more"
+	case next == lastLocator:
 		return "", rows.delivered, nil
 	case next == "" && rows.seen == 0:
 		return "", 0, nil

@@ -21,7 +21,8 @@ type ResultRow struct {
 }
 
 // SuccessfulResults hands out the saved rows of an ingest job that is over, with the values of columns,
-// and returns their number. Created or updated stands in Created. One API call.
+// and returns their number. Created or updated stands in Created. One API call, or one for each page
+// where the org splits the file.
 //
 // A file that breaks off is asked for again and resumed at the row where it stopped. An error of fn ends
 // it and is returned as it is.
@@ -51,16 +52,31 @@ func (c *Client) results(ctx context.Context, op, jobID, resource, extra string,
 	}
 	all := append(own, Columns(columns...)...)
 	row := new(ResultRow)
-	rows := newReplay(func(r *Record) error {
-		*row = ResultRow{Values: r.Values[len(own):]}
-		if err := row.interpret(extra, r.Values); err != nil {
-			return err
+	var total int64
+	for locator := ""; ; {
+		rows := newReplay(func(r *Record) error {
+			*row = ResultRow{Values: r.Values[len(own):]}
+			if err := row.interpret(extra, r.Values); err != nil {
+				return err
+			}
+			return fn(row)
+		})
+		r := &request{op: op, path: ingestJobs + "/" + jobID + "/" + resource, query: pageQuery(locator, 0), accept: "csv"}
+		next, err := c.csvRows(ctx, r, all, rows)
+		total += rows.delivered
+		if err != nil {
+			return total, err
 		}
-		return fn(row)
-	})
-	r := &request{op: op, path: ingestJobs + "/" + jobID + "/" + resource, accept: "csv"}
-	_, err := c.csvRows(ctx, r, all, rows)
-	return rows.delivered, err
+		// Salesforce does not document pages here. A file that says that it goes on must not be taken
+		// for the whole all the same.
+		if next == "" || next == lastLocator {
+			return total, nil
+		}
+		if next == locator {
+			return total, fmt.Errorf("salesforce: %s: %w", op, malformed("a page links to itself"))
+		}
+		locator = next
+	}
 }
 
 func (r *ResultRow) interpret(extra string, v []string) error {
@@ -278,7 +294,10 @@ func dropNUL(b []byte) int {
 	return n
 }
 
-// pageQuery is the query of a page of Bulk query results.
+// lastLocator is the word that Salesforce sends as the locator when there are no more pages.
+const lastLocator = "null"
+
+// pageQuery is the query of a page of a result file.
 func pageQuery(locator string, maxRecords int) url.Values {
 	q := url.Values{}
 	if locator != "" {

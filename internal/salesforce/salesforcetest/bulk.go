@@ -32,7 +32,7 @@ func open(t *testing.T, c *Client, object string) string {
 func bulkUpsert(t *testing.T, start Start) {
 	org := start(t, simulator.Options{})
 	c := Connect(t, org)
-	const n = 25_000
+	const n = 100_000
 	id := open(t, c, "Contact")
 	if err := c.UploadCSV(t.Context(), id, upload(n, func(i int) []salesforce.Cell {
 		name := fmt.Sprintf("Person, \"%d\"\nsecond line", i)
