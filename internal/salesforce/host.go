@@ -19,6 +19,17 @@ type HostPolicy struct {
 	AllowGov bool
 }
 
+// Validate reports entries of AllowDev that are no origins and so would admit nothing.
+func (p HostPolicy) Validate() error {
+	var errs []error
+	for _, raw := range p.AllowDev {
+		if _, err := parseOrigin(raw); err != nil {
+			errs = append(errs, fmt.Errorf("development origin %q: %w", raw, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Check returns the normalised origin (scheme, lower-case host, port only when it is not the default) or
 // an error that says which rule it breaks. An origin that comes from a person, a token response or a
 // reply passes through here before anything is sent to it.

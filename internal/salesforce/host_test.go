@@ -62,6 +62,20 @@ func TestHostPolicyRefuses(t *testing.T) {
 	}
 }
 
+func TestPolicyWithAnUnusableOriginIsRefused(t *testing.T) {
+	t.Parallel()
+	policy := salesforce.HostPolicy{AllowDev: []string{"http://127.0.0.1:8089", "127.0.0.1:8089"}}
+	if err := policy.Validate(); err == nil {
+		t.Error("Validate lets a development origin without scheme pass")
+	}
+	_, err := salesforce.New(salesforce.Options{Policy: policy, APIVersion: "latest"})
+	for _, want := range []string{"development origin", "HTTP", "Tokens", "67.0"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("New: %v, want it to name %q too", err, want)
+		}
+	}
+}
+
 func TestHTTPClientFollowsNoRedirect(t *testing.T) {
 	t.Parallel()
 	reached := false

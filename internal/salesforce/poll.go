@@ -18,7 +18,7 @@ const (
 	startup = 300 * time.Millisecond
 	// fastRate is assumed when no rate is known: an early look at a slow job costs one call, a late look
 	// at a fast one costs the user's time.
-	fastRate  = 200_000
+	fastRate  = 400_000
 	firstLook = 2 * time.Second // at the latest, when no rate is known
 )
 

@@ -102,6 +102,9 @@ func New(o Options) (*Client, error) {
 	if o.HTTP == nil {
 		errs = append(errs, errors.New("options lack HTTP: build it with NewHTTPClient"))
 	}
+	if err := o.Policy.Validate(); err != nil {
+		errs = append(errs, err)
+	}
 	if o.Tokens == nil {
 		errs = append(errs, errors.New("options lack Tokens"))
 	}

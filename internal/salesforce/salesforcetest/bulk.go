@@ -1,10 +1,12 @@
 package salesforcetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/catalogsync/catalogsync/simulator"
@@ -291,4 +293,40 @@ func bulkQueryRefused(t *testing.T, start Start) {
 	if j, err = c.AbortQueryJob(t.Context(), j.ID); err != nil || j.State != salesforce.JobComplete {
 		t.Errorf("abort of a complete job: %+v, %v; want it as it is", j, err)
 	}
+}
+
+// upload writes rows of Key and LastName.
+func upload(n int, cell func(i int) []salesforce.Cell, columns ...string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		c, err := salesforce.NewCSVWriter(w, columns)
+		if err != nil {
+			return err
+		}
+		for i := range n {
+			if err := c.Row(cell(i)); err != nil {
+				return err
+			}
+		}
+		return c.Flush()
+	}
+}
+
+// finish polls a job until it is over, by its PollPlan.
+func finish(ctx context.Context, info func(context.Context, string) (salesforce.Job, error), id string, rows int64) (salesforce.Job, error) {
+	plan := salesforce.PollPlan{Rows: rows}
+	var j salesforce.Job
+	began := time.Now()
+	for polls := 0; !j.State.Terminal(); polls++ {
+		timer := time.NewTimer(plan.Next(polls, time.Since(began), j.Processed))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return j, ctx.Err()
+		}
+		var err error
+		if j, err = info(ctx, id); err != nil {
+			return j, err
+		}
+	}
+	return j, nil
 }
