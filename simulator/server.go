@@ -354,7 +354,13 @@ func (s *Server) Create(object string, fields map[string]string) (string, error)
 	if o == nil {
 		return "", fmt.Errorf("create: no object %q", object)
 	}
-	return s.setupSave(s.db.Table(o.Name), save.Insert, seed.Row(o, fields))
+	return s.setupSave(s.db.Table(o.Name), save.Insert, s.row(o, fields))
+}
+
+func (s *Server) row(o *schema.Object, fields map[string]string) save.Row {
+	s.db.RLock()
+	defer s.db.RUnlock()
+	return seed.Row(o, fields)
 }
 
 func (s *Server) tableOf(id string) (*store.Table, error) {
@@ -373,7 +379,7 @@ func (s *Server) Update(id string, fields map[string]string) error {
 	if err != nil {
 		return err
 	}
-	row := seed.Row(t.Object, fields)
+	row := s.row(t.Object, fields)
 	row.ID = id
 	_, err = s.setupSave(t, save.Update, row)
 	return err

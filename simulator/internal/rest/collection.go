@@ -177,7 +177,9 @@ func (a *API) collectionUpsert(c *Call, object, field string) {
 		reply.NotFound(c.W)
 		return
 	}
+	a.DB.RLock()
 	key := keyField(o, field)
+	a.DB.RUnlock()
 	if key == nil {
 		reply.Errors(c.W, http.StatusNotFound, reply.Error{Code: "NOT_FOUND", Message: "Provided external ID field does not exist or is not accessible: " + field})
 		return

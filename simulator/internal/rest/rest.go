@@ -29,9 +29,6 @@ type API struct {
 	Limit    int // API requests per 24 hours
 	Used     atomic.Int64
 
-	// OnField is called after a custom field was added, with the database locked.
-	OnField func()
-
 	mu       sync.Mutex
 	cursors  map[string]*cursor
 	cursorNo uint32
@@ -56,12 +53,13 @@ type Call struct {
 	Session   *oauth.Session
 	RequestID string
 	Origin    string
+	Tx        *save.Tx // of a composite request that stands or falls as one
 }
 
 // Caller is who saves on behalf of the call.
 func (c *Call) Caller() save.Caller {
 	h := strings.ToLower(strings.ReplaceAll(c.R.Header.Get("Sforce-Duplicate-Rule-Header"), " ", ""))
-	return save.Caller{UserID: c.Session.UserID, RequestID: c.RequestID, CallOptions: c.R.Header.Get("Sforce-Call-Options"), AllowSave: strings.Contains(h, "allowsave=true")}
+	return save.Caller{UserID: c.Session.UserID, RequestID: c.RequestID, CallOptions: c.R.Header.Get("Sforce-Call-Options"), AllowSave: strings.Contains(h, "allowsave=true"), Tx: c.Tx}
 }
 
 // Number is the call's version as a number: 67.

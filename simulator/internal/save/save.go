@@ -70,6 +70,28 @@ type Caller struct {
 	CallOptions string
 	AllowSave   bool // Sforce-Duplicate-Rule-Header: allowSave=true
 	Bulk        bool // messages in the words of Bulk results
+	Tx          *Tx  // set when several saves stand or fall together
+}
+
+// Tx collects what several saves did, so that it can be taken back. Until Commit nothing of it is in the ledger, though
+// others see the records already: the simulator has no isolation between requests beyond a single save.
+type Tx struct {
+	undos   []undo
+	effects []applied
+}
+
+// Commit writes the transaction's effects into the ledger.
+func (p *Pipeline) Commit(tx *Tx) {
+	p.db.Lock()
+	defer p.db.Unlock()
+	(&batch{Pipeline: p, effects: tx.effects}).commit()
+}
+
+// Rollback puts back all that the transaction changed.
+func (p *Pipeline) Rollback(tx *Tx) {
+	p.db.Lock()
+	defer p.db.Unlock()
+	(&batch{Pipeline: p, undos: tx.undos}).rollback()
 }
 
 // Error is why a row was refused.
@@ -169,6 +191,10 @@ func (p *Pipeline) transact(caller Caller, tables []*store.Table, op Op, key *sc
 					Message: "Record rolled back because not all records were valid and the request was using AllOrNone header"}}}
 			}
 		}
+		return out
+	}
+	if tx := caller.Tx; tx != nil {
+		tx.undos, tx.effects = append(tx.undos, b.undos...), append(tx.effects, b.effects...)
 		return out
 	}
 	b.commit()

@@ -348,6 +348,9 @@ func (s *Schema) relate() {
 	}
 }
 
+// CustomName reports whether a text can be the name of a custom field.
+func CustomName(s string) bool { return customName.MatchString(s) }
+
 var customName = regexp.MustCompile(`^[A-Za-z](?:_?[A-Za-z0-9])*__c$`)
 
 // AddExternalID adds a custom Text(255) field, External ID and unique (ignoring case), given as "Contact.CatalogUserId__c".

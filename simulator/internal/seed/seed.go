@@ -91,6 +91,7 @@ func Org(db *store.DB, username, edition string) Result {
 	t.Update(1, values, old, now, 1)
 	put(db, "Group", now, 1, map[string]string{"Name": "All Internal Users", "DeveloperName": "AllInternalUsers", "Type": "Organization"})
 	put(db, "Group", now, 1, map[string]string{"Name": "Lead Queue", "DeveloperName": "Lead_Queue", "Type": "Queue", "OwnerId": admin})
+	setup(db, now, org, admin, adminProfile, full)
 	return Result{OrgID: org, AdminID: admin}
 }
 
