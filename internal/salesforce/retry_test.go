@@ -268,7 +268,9 @@ func TestContextOfTheCaller(t *testing.T) {
 // TestStalls: a reply that does not start, or stops moving, ends by the client's own clock.
 func TestStalls(t *testing.T) {
 	t.Parallel()
-	headers := func(o *salesforce.Options) { o.HeaderTimeout, o.WriteTimeout, o.MaxAttempts = time.Second, time.Second, 1 }
+	headers := func(o *salesforce.Options) {
+		o.HeaderTimeout, o.WriteTimeout, o.MaxAttempts = time.Second, time.Second, 1
+	}
 	idle := func(o *salesforce.Options) { o.IdleTimeout = 50 * time.Millisecond }
 	stall := func(w http.ResponseWriter, q *http.Request) {
 		reply(w, 200, `[{"id":`)
