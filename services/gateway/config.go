@@ -25,6 +25,8 @@ type Config struct {
 	MaxFileBytes int64
 	// MaxConnections bounds the connections to the HTTP server at once.
 	MaxConnections int
+	// MaxConnectionsPerAddress bounds those of one client address. Behind a proxy it bounds the proxy's.
+	MaxConnectionsPerAddress int
 	// Stall is how long an HTTP client may neither send nor take anything.
 	Stall time.Duration
 	// ShutdownGrace is how long open HTTP requests have to finish.
@@ -34,12 +36,13 @@ type Config struct {
 // DefaultConfig returns the settings that nobody has to think about.
 func DefaultConfig() Config {
 	return Config{
-		HTTPListen:     "127.0.0.1:8081",
-		MaxBodyBytes:   1 << 20,
-		MaxFileBytes:   8 << 30,
-		MaxConnections: 1024,
-		Stall:          30 * time.Second,
-		ShutdownGrace:  10 * time.Second,
+		HTTPListen:               "127.0.0.1:8081",
+		MaxBodyBytes:             1 << 20,
+		MaxFileBytes:             8 << 30,
+		MaxConnections:           1024,
+		MaxConnectionsPerAddress: 256,
+		Stall:                    30 * time.Second,
+		ShutdownGrace:            10 * time.Second,
 	}
 }
 
@@ -50,6 +53,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.Int64Var(&c.MaxBodyBytes, "max-body-bytes", c.MaxBodyBytes, "largest body of an HTTP request, in bytes, files excepted")
 	fs.Int64Var(&c.MaxFileBytes, "max-file-bytes", c.MaxFileBytes, "largest file with people, in bytes as it is sent")
 	fs.IntVar(&c.MaxConnections, "max-connections", c.MaxConnections, "most connections to the HTTP server at once")
+	fs.IntVar(&c.MaxConnectionsPerAddress, "max-connections-per-address", c.MaxConnectionsPerAddress, "most connections of one client address at once; behind a proxy, the proxy's")
 	fs.DurationVar(&c.Stall, "http-stall", c.Stall, "`time` for which an HTTP client may neither send nor take anything")
 	fs.DurationVar(&c.ShutdownGrace, "http-shutdown-grace", c.ShutdownGrace, "`time` that open HTTP requests have to finish when the process is stopped")
 }
@@ -70,6 +74,7 @@ func (c Config) Validate() error {
 		{"max-body-bytes", c.MaxBodyBytes},
 		{"max-file-bytes", c.MaxFileBytes},
 		{"max-connections", int64(c.MaxConnections)},
+		{"max-connections-per-address", int64(c.MaxConnectionsPerAddress)},
 		{"http-stall", int64(c.Stall)},
 		{"http-shutdown-grace", int64(c.ShutdownGrace)},
 	} {

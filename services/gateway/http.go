@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 
 	"github.com/catalogsync/catalogsync/internal/app"
@@ -57,7 +56,9 @@ func (s *Service) serveHTTP(ctx context.Context, handler http.Handler) error {
 	server := httpapi.Server(handler, s.cfg.Stall)
 	server.ErrorLog = slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelWarn)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(netutil.LimitListener(lis, s.cfg.MaxConnections)) }()
+	go func() {
+		served <- server.Serve(httpapi.LimitListener(lis, s.cfg.MaxConnections, s.cfg.MaxConnectionsPerAddress))
+	}()
 	s.deps.Log.InfoContext(ctx, "serving HTTP", slog.String(telemetry.KeyAddr, lis.Addr().String()))
 	select {
 	case err := <-served:

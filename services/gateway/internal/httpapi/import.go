@@ -91,6 +91,8 @@ func setIfZero[E comparable](to *E, v E) {
 // importPeople takes the bytes of a file and answers a line per fault and one with the summary, while it reads.
 func (a *api) importPeople(x *exchange, r *http.Request) {
 	_ = x.rc.EnableFullDuplex() // HTTP/2 is so without
+	// A body that is not read to its end must not be taken for the next request.
+	x.Header().Set("Connection", "close")
 	x.bound(a.Limits.FileBytes)
 	header, err := importHeader(r)
 	if err != nil {

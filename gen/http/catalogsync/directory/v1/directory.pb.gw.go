@@ -233,7 +233,7 @@ func RegisterDirectoryServiceHandlerServer(ctx context.Context, mux *runtime.Ser
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/catalogsync.directory.v1.DirectoryService/GetPerson", runtime.WithHTTPPathPattern("/v1/people/{id}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/catalogsync.directory.v1.DirectoryService/GetPerson", runtime.WithHTTPPathPattern("/v1/people/{id=*/**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -365,7 +365,7 @@ func RegisterDirectoryServiceHandlerClient(ctx context.Context, mux *runtime.Ser
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/catalogsync.directory.v1.DirectoryService/GetPerson", runtime.WithHTTPPathPattern("/v1/people/{id}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/catalogsync.directory.v1.DirectoryService/GetPerson", runtime.WithHTTPPathPattern("/v1/people/{id=*/**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -418,7 +418,7 @@ func RegisterDirectoryServiceHandlerClient(ctx context.Context, mux *runtime.Ser
 var (
 	pattern_DirectoryService_ImportPeople_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "people"}, "import"))
 	pattern_DirectoryService_ListPeople_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "people"}, ""))
-	pattern_DirectoryService_GetPerson_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"v1", "people", "id"}, ""))
+	pattern_DirectoryService_GetPerson_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 3, 0, 4, 2, 5, 2}, []string{"v1", "people", "id"}, ""))
 	pattern_DirectoryService_ListPersonFields_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "person-fields"}, ""))
 	pattern_DirectoryService_CountPeople_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "people"}, "count"))
 )
