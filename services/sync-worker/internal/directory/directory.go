@@ -48,8 +48,12 @@ type Directory interface {
 	// Get returns one person, gone or not, with the latest outcome of each connection. NotFound "no_person".
 	Get(ctx context.Context, tenant, id string) (Person, []PersonOutcome, error)
 
-	// ProjectOutcomes keeps each person's latest outcome on a connection. See [Supersedes] for what counts as latest.
-	// Doing it again changes nothing. All outcomes of a run carry the same endedAt.
+	// ProjectOutcomes keeps each person's latest outcome on a connection: that of the run which ended last, the run's id
+	// deciding between two. Doing it again changes nothing. All outcomes of a run carry the same endedAt.
+	//
+	// An unchanged outcome does not replace a stored one that is created, updated or unchanged and names the same record,
+	// so that a nightly run of a million unchanged people writes nothing. For that reason a run which is not the newest of
+	// its connection only fills gaps: it replaces nothing.
 	ProjectOutcomes(ctx context.Context, tenant, connection, run string, endedAt time.Time, outcomes []*syncv1.Outcome) error
 
 	// Close releases the store. Nothing else may be called afterwards.

@@ -31,13 +31,31 @@ type StoredOutcome struct {
 	RecordID string
 }
 
-// Supersedes reports whether an outcome of the run takes the place of the stored one (nil: there is none). Newest is
-// the newest run projected for the connection, this one included.
+// Superseding returns those outcomes of the run that take the place of the stored ones (by person), one a person. Newest
+// is the newest run projected for the connection, this one included. See [Directory.ProjectOutcomes].
+func Superseding(outcomes []*syncv1.Outcome, run, newest RunStamp, stored map[string]*StoredOutcome) []*syncv1.Outcome {
+	kept := make([]*syncv1.Outcome, 0, 64)
+	at := make(map[string]int, 64)
+	for _, o := range outcomes {
+		if !supersedes(o, run, newest, stored[o.GetPersonId()]) {
+			continue
+		}
+		if i, twice := at[o.GetPersonId()]; twice {
+			kept[i] = o
+			continue
+		}
+		at[o.GetPersonId()] = len(kept)
+		kept = append(kept, o)
+	}
+	return kept
+}
+
+// supersedes reports whether an outcome takes the place of the stored one (nil: there is none).
 //
 // A run that is not the newest only fills gaps: the newest may have left the stored outcome alone because it found the
 // record unchanged. And an unchanged outcome does not replace a good one about the same record, so that a nightly run
 // of a million unchanged people writes nothing.
-func Supersedes(o *syncv1.Outcome, run, newest RunStamp, stored *StoredOutcome) bool {
+func supersedes(o *syncv1.Outcome, run, newest RunStamp, stored *StoredOutcome) bool {
 	switch {
 	case stored == nil:
 		return true

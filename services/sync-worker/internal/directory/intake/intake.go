@@ -221,6 +221,12 @@ func (m *Import) MarkGone(ctx context.Context) (int64, error) {
 	if m.mode != directory.Full {
 		return 0, errs.New(errs.Internal, "mark_gone_delta", "only a full import marks people gone")
 	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if int64(m.put.count) == m.last { // everybody there has ever been
+		return 0, nil
+	}
 	var gone int64
 	for after := ""; ; {
 		page, err := m.store.Members(ctx, after, members)
@@ -256,7 +262,10 @@ func (m *Import) Close() error {
 }
 
 // bits is a set of small positive numbers.
-type bits struct{ words []uint64 }
+type bits struct {
+	words []uint64
+	count int
+}
 
 func (b *bits) has(n int64) bool {
 	w := int(n / 64)
@@ -268,5 +277,8 @@ func (b *bits) add(n int64) {
 	if w >= len(b.words) {
 		b.words = append(b.words, make([]uint64, w+1-len(b.words)+len(b.words)/4)...)
 	}
-	b.words[w] |= 1 << (n % 64)
+	if !b.has(n) {
+		b.words[w] |= 1 << (n % 64)
+		b.count++
+	}
 }

@@ -25,10 +25,7 @@ func (d *Directory) ProjectOutcomes(ctx context.Context, tenant, connection, run
 			return err
 		}
 		var stmt *sql.Stmt
-		for _, o := range outcomes {
-			if !directory.Supersedes(o, stamp, newest, stored[o.GetPersonId()]) {
-				continue
-			}
+		for _, o := range directory.Superseding(outcomes, stamp, newest, stored) {
 			if stmt == nil {
 				if stmt, err = tx.PrepareContext(ctx, `INSERT OR REPLACE INTO outcome
 					(tenant, person_id, connection, run, ended_at, kind, record_id, code, message, fields, bulk_job_id)

@@ -68,7 +68,7 @@ func Open(ctx context.Context, path string) (*Directory, error) {
 func (d *Directory) open(ctx context.Context) error {
 	const common = "_pragma=busy_timeout(10000)&_pragma=cache_size(-32768)&_pragma=mmap_size(268435456)&"
 	var err error
-	if d.write, err = sql.Open("sqlite", dsn(d.path, common+"_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate")); err != nil {
+	if d.write, err = sql.Open("sqlite", dsn(d.path, common+"_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(16384)&_txlock=immediate")); err != nil {
 		return d.classify(err, "open")
 	}
 	d.write.SetMaxOpenConns(1)

@@ -1,0 +1,62 @@
+package sqlite_test
+
+import (
+	"database/sql"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/catalogsync/catalogsync/internal/errs"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/directory"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/directory/directorytest"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/directory/sqlite"
+)
+
+func TestDirectory(t *testing.T) {
+	t.Parallel()
+	directorytest.Run(t, func(t *testing.T) func() (directory.Directory, error) {
+		path := filepath.Join(t.TempDir(), "people?x=1#&%20.db")
+		return func() (directory.Directory, error) { return sqlite.Open(t.Context(), path) }
+	})
+}
+
+func TestOpenErrors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "people.db")
+	d, err := sqlite.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(path, reason string) {
+		t.Helper()
+		if d, err := sqlite.Open(t.Context(), path); errs.ReasonOf(err) != reason {
+			t.Errorf("Open(%s) = %v, %v; want %s", path, d, err, reason)
+		}
+	}
+	check(path, "directory_locked")
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check("", "directory_url")
+	check(filepath.Join(dir, "missing", "people.db"), "directory_open")
+
+	text := filepath.Join(dir, "text.db")
+	if err := os.WriteFile(text, []byte("this is no database, and long enough that nobody could take it for an empty one ......................"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(text, "directory_damaged")
+	check(text, "directory_damaged") // not locked: the failed Open gave the lock back
+
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), "PRAGMA user_version = 99"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check(path, "directory_too_new")
+}
