@@ -69,6 +69,25 @@ func (s *Server) controlHandler() http.Handler {
 		s.faults.Clear()
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("PUT /login-policy", func(w http.ResponseWriter, r *http.Request) {
+		var p LoginPolicy
+		if readControl(w, r, &p) {
+			s.SetLoginPolicy(p)
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	mux.HandleFunc("PUT /validation-rules", func(w http.ResponseWriter, r *http.Request) {
+		var rules []ValidationRule
+		if readControl(w, r, &rules) {
+			done(w, s.SetValidationRules(rules...))
+		}
+	})
+	mux.HandleFunc("PUT /duplicate-rules", func(w http.ResponseWriter, r *http.Request) {
+		var rules map[string]DuplicateRule
+		if readControl(w, r, &rules) {
+			done(w, s.SetDuplicateRules(rules))
+		}
+	})
 	mux.HandleFunc("POST /sessions/expire", func(w http.ResponseWriter, _ *http.Request) {
 		s.ExpireSessions()
 		w.WriteHeader(http.StatusNoContent)

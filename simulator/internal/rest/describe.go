@@ -98,12 +98,18 @@ func (c *Call) objectURLs(o *schema.Object, full bool) urlMap {
 	m := urlMap{"rowTemplate": root + "/{ID}", "describe": root + "/describe", "sobject": root}
 	if o.Has('l') {
 		m["compactLayouts"], m["layouts"] = root+"/describe/compactLayouts", root+"/describe/layouts"
+	}
+	if o.Has('Q') {
 		m["quickActions"] = root + "/quickActions"
-		if o.Name == "User" {
-			m["namedLayouts"], m["passwordUtilities"] = root+"/describe/namedLayouts/{LayoutName}", root+"/{ID}/password"
-		} else {
-			m["approvalLayouts"], m["listviews"] = root+"/describe/approvalLayouts", root+"/listviews"
-		}
+	}
+	if o.Has('P') {
+		m["approvalLayouts"] = root + "/describe/approvalLayouts"
+	}
+	if o.Has('V') {
+		m["listviews"] = root + "/listviews"
+	}
+	if o.Name == "User" {
+		m["namedLayouts"], m["passwordUtilities"] = root+"/describe/namedLayouts/{LayoutName}", root+"/{ID}/password"
 	}
 	if full && o.Has('l') {
 		m["uiDetailTemplate"], m["uiEditTemplate"], m["uiNewRecord"] = c.Origin+"/{ID}", c.Origin+"/{ID}/e", c.Origin+"/"+o.Prefix+"/e"

@@ -44,7 +44,7 @@ func (b *batch) check(t *store.Table, op Op, serial uint32, row *Row) []Error {
 	if err := b.duplicates(t, op, serial); err != nil {
 		return []Error{*err}
 	}
-	for _, hook := range b.Hooks {
+	for _, hook := range b.hooks {
 		if err := hook(t.Object.Name, op, func(name string) string {
 			if f := t.Object.Field(name); f != nil {
 				return b.values[f.Slot]

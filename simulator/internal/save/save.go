@@ -124,13 +124,20 @@ type Pipeline struct {
 	db     *store.DB
 	ledger *ledger.Ledger
 	faults *fault.Plan
-	Hooks  []Hook // changed only while the database is locked
+	hooks  []Hook
 	dup    DuplicateRules
 }
 
 // New makes the pipeline of an org.
 func New(db *store.DB, l *ledger.Ledger, f *fault.Plan) *Pipeline {
 	return &Pipeline{db: db, ledger: l, faults: f, dup: DuplicateRules{}}
+}
+
+// SetHooks replaces the rules that see every row after all other checks.
+func (p *Pipeline) SetHooks(hooks []Hook) {
+	p.db.Lock()
+	defer p.db.Unlock()
+	p.hooks = hooks
 }
 
 // undo puts one row back.
