@@ -23,6 +23,7 @@ import (
 	schedulerv1 "github.com/catalogsync/catalogsync/gen/catalogsync/scheduler/v1"
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
 	"github.com/catalogsync/catalogsync/internal/errs"
+	"github.com/catalogsync/catalogsync/internal/testkit"
 	"github.com/catalogsync/catalogsync/services/gateway"
 )
 
@@ -208,7 +209,9 @@ func TestErrorsOverHTTP(t *testing.T) {
 
 func TestStreamsOverHTTPOutliveTheReadTimeout(t *testing.T) {
 	t.Parallel()
-	w := start(t, func(c *gateway.Config) { c.Stall = 100 * time.Millisecond })
+	const stall = 2 * time.Second
+	w := start(t, func(c *gateway.Config) { c.Stall = stall })
+	began := time.Now()
 	gone := make(chan struct{})
 	next := make(chan struct{})
 	w.answer(syncv1.RunService_WatchRun_FullMethodName, func(ctx context.Context, _ proto.Message, send func(proto.Message) error) error {
@@ -247,7 +250,12 @@ func TestStreamsOverHTTPOutliveTheReadTimeout(t *testing.T) {
 		if want := fmt.Sprintf(`"tasks_done":%d`, i); !strings.HasPrefix(lines.Text(), `{"result":`) || !strings.Contains(lines.Text(), want) {
 			t.Errorf("line is %s", lines.Text())
 		}
-		<-time.After(150 * time.Millisecond) // longer than the client may stall
+		testkit.Eventually(t, 10*stall, func() error {
+			if time.Since(began) < stall+stall/2 {
+				return errors.New("a client that stalls has time yet")
+			}
+			return nil
+		})
 		next <- struct{}{}
 	}
 	cancel() // the client goes, and so does the call

@@ -91,15 +91,13 @@ func (s *Tokens) List(ctx context.Context, tenant string) ([]Token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the tokens: %w", err)
 	}
+	slices.SortFunc(all, func(a, b store.Entry[Token]) int { return cmp.Compare(a.Revision, b.Revision) })
 	var tokens []Token
 	for _, e := range all {
 		if e.Value.Tenant == tenant {
 			tokens = append(tokens, e.Value)
 		}
 	}
-	slices.SortFunc(tokens, func(a, b Token) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
-	})
 	return tokens, nil
 }
 
