@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/client"
+	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/exit"
+	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/view"
+	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
+)
+
+const runHelp = `Start a write run, and watch it to its end. Interrupting the watching does not stop the run.
+
+With --json the run is written once, as it was when it ended, or, with --watch=false, when it was requested.`
+
+func (p *program) runCommand() *cobra.Command {
+	req := &syncv1.StartRunRequest{}
+	watch := true
+	c := &cobra.Command{Use: "run", Short: "Start a write run and watch it", Long: runHelp, Args: args(0, 0)}
+	c.Flags().BoolVar(&watch, "watch", watch, "wait until the run has ended and show how far it is")
+	c.Flags().StringVar(&req.RequestId, "request-id", "", "`name` of the request: the same one finds the same run and starts no other")
+	c.Flags().StringVar(&req.ConnectionId, "connection", "", "`id` of the connection; the one that runs write to where not given")
+	c.RunE = p.do(func(ctx context.Context, c *client.Client, _ []string) error {
+		res, err := c.Runs.StartRun(ctx, req)
+		if err != nil {
+			return err
+		}
+		run := res.GetRun()
+		if !watch {
+			return p.show(run, func(view.Style) string {
+				return "Run " + view.Clean(run.GetId()) + " is " + view.Words(run.GetState()) + "; watch it with `catalogsync runs watch " + view.Clean(run.GetId()) + "`.\n"
+			})
+		}
+		if run, err = p.follow(ctx, c, run.GetId()); err != nil {
+			return err
+		}
+		return p.ended(run)
+	})
+	return c
+}
+
+// follow watches a run to its end, showing on standard error how far it is.
+func (p *program) follow(ctx context.Context, c *client.Client, id string) (*syncv1.Run, error) {
+	w := p.env.Stderr
+	if p.asJSON {
+		w = io.Discard
+	}
+	progress := view.NewProgress(w, p.err, p.live && !p.asJSON)
+	run, err := c.Follow(ctx, id, progress.Run)
+	progress.Clear()
+	if err != nil && ctx.Err() != nil {
+		return nil, exit.With(exit.Interrupted, "interrupted; run %s goes on: `catalogsync runs watch %s` shows it, `catalogsync runs cancel %s` stops it", id, id, id)
+	}
+	return run, err
+}
+
+// ended shows a run that has ended and turns its state into an exit code.
+func (p *program) ended(run *syncv1.Run) error {
+	if err := p.show(run, func(s view.Style) string { return "\n" + view.Run(s, run) }); err != nil {
+		return err
+	}
+	return p.verdict(run)
+}
+
+// verdict turns the state of a run that has ended into an error with its exit code.
+func (p *program) verdict(run *syncv1.Run) error {
+	reason := ""
+	if run.GetReason() != "" {
+		reason = ": " + view.Clean(run.GetReason())
+	}
+	switch run.GetState() {
+	case syncv1.RunState_RUN_STATE_COMPLETED_WITH_FAILURES:
+		n := run.GetCounts()
+		var parts []string
+		for _, c := range []struct {
+			n    int64
+			word string
+		}{{n.GetRejected(), "rejected"}, {n.GetFailed(), "failed"}, {n.GetDeferred(), "deferred"}, {n.GetMismatched(), "different when read back"}} {
+			if c.n > 0 {
+				parts = append(parts, view.Count(c.n)+" "+c.word)
+			}
+		}
+		return exit.With(exit.Partly, "not everybody is in step: %s; `catalogsync runs outcomes %s --kind problems` says who and why", strings.Join(parts, ", "), run.GetId())
+	case syncv1.RunState_RUN_STATE_NEEDS_RECONNECT:
+		return exit.With(exit.Reconnect, "Salesforce refuses the credentials%s; link the org again with `catalogsync link`", reason)
+	case syncv1.RunState_RUN_STATE_CANCELLED:
+		return exit.With(exit.Cancelled, "run %s was cancelled%s", run.GetId(), reason)
+	case syncv1.RunState_RUN_STATE_FAILED:
+		return exit.With(exit.RunFailed, "run %s failed%s", run.GetId(), reason)
+	}
+	return nil
+}

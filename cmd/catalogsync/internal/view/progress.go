@@ -1,0 +1,184 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
+)
+
+// Progress shows how far something is: a bar on a terminal, a line every few seconds elsewhere.
+type Progress struct {
+	w    io.Writer
+	s    Style
+	live bool
+
+	bar     *progressbar.ProgressBar
+	barName string
+	printed time.Time // the last line in between, when there is no bar
+
+	stage  string // of the run that is watched
+	waited string // the reason that was shown
+}
+
+// every is how often a line says how far things are where there is no bar.
+const every = 5 * time.Second
+
+// NewProgress returns a progress display on w. live says that w is a terminal, on which lines can be drawn again.
+func NewProgress(w io.Writer, s Style, live bool) *Progress {
+	return &Progress{w: w, s: s, live: live, printed: time.Now()}
+}
+
+// Amount shows how much of something named is done, in units such as "rows" or, with bytes, in bytes. A total of 0
+// means that it is not known.
+func (p *Progress) Amount(name string, done, total int64, bytes bool) {
+	if total > 0 {
+		done = min(done, total)
+	}
+	if !p.live {
+		if time.Since(p.printed) >= every && total > 0 {
+			p.printed = time.Now()
+			fmt.Fprintf(p.w, "  %s%s of %s (%s)\n", pad(name, nameWidth, false), amount(done, bytes), amount(total, bytes), Share(done, total))
+		}
+		return
+	}
+	if p.bar == nil || p.barName != name || p.bar.GetMax64() != max(total, 1) {
+		p.Clear()
+		p.bar, p.barName = p.newBar(name, max(total, 1), bytes), name
+	}
+	if done < max(total, 1) { // a full bar would draw itself once more and be gone
+		_ = p.bar.Set64(done)
+	}
+}
+
+// nameWidth is the column after the names of stages.
+const nameWidth = 10
+
+func amount(n int64, bytes bool) string {
+	if bytes {
+		return Bytes(n)
+	}
+	return Count(n)
+}
+
+func (p *Progress) newBar(name string, total int64, bytes bool) *progressbar.ProgressBar {
+	theme := progressbar.Theme{Saucer: "=", SaucerHead: ">", SaucerPadding: " ", BarStart: "[", BarEnd: "]"}
+	if p.s.Unicode {
+		theme = progressbar.Theme{Saucer: "█", SaucerPadding: "░"}
+	}
+	width := 30
+	if p.s.Width > 0 {
+		width = min(max(p.s.Width-50, 5), 40)
+	}
+	return progressbar.NewOptions64(total,
+		progressbar.OptionSetWriter(p.w),
+		progressbar.OptionSetDescription("  "+pad(name, nameWidth-1, false)),
+		progressbar.OptionSetTheme(theme),
+		progressbar.OptionSetWidth(width),
+		progressbar.OptionShowCount(),
+		progressbar.OptionShowBytes(bytes),
+		progressbar.OptionUseIECUnits(true),
+		progressbar.OptionShowTotalBytes(true),
+		progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionSetPredictTime(false),
+		progressbar.OptionUseANSICodes(true),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetRenderBlankState(true),
+	)
+}
+
+// Clear takes the bar away, so that something else can be written.
+func (p *Progress) Clear() {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+		p.bar = nil
+	}
+}
+
+// Line writes a line that stays.
+func (p *Progress) Line(name, text string) {
+	p.Clear()
+	p.printed = time.Now()
+	fmt.Fprintf(p.w, "  %s%s\n", pad(name, nameWidth, false), text)
+}
+
+// stages of a run that are shown, in their order.
+var stages = []string{"snapshot", "pull", "plan", "apply", "verify"}
+
+// Run shows how a watched run stands. A stage that has ended leaves a line that says what it came to.
+func (p *Progress) Run(r *syncv1.Run) {
+	for _, stage := range p.passed(r) {
+		if text := came(r, stage); text != "" {
+			p.Line(stage, text)
+		}
+	}
+	if Ended(r) {
+		p.Clear()
+		return
+	}
+	p.stage = r.GetStage()
+	if waiting := r.GetState() != syncv1.RunState_RUN_STATE_RUNNING; waiting && r.GetReason() != "" && r.GetReason() != p.waited {
+		p.waited = r.GetReason()
+		p.Line(Words(r.GetState()), Clean(r.GetReason()))
+	}
+	switch {
+	case p.stage == "":
+	case r.GetRowsTotal() > 0:
+		p.Amount(p.stage, r.GetRowsDone(), r.GetRowsTotal(), false)
+	default:
+		p.Amount(p.stage, int64(r.GetTasksDone()), int64(r.GetTasksTotal()), false)
+	}
+}
+
+// passed returns the stages that have ended since the run was shown last.
+func (p *Progress) passed(r *syncv1.Run) []string {
+	from := max(slices.Index(stages, p.stage), 0)
+	to := slices.Index(stages, r.GetStage())
+	switch {
+	case Ended(r) && p.stage != "close", r.GetStage() == "close" && p.stage != "close":
+		to = len(stages)
+	case to <= from:
+		return nil
+	}
+	return stages[from:to]
+}
+
+// came says what a stage came to.
+func came(r *syncv1.Run, stage string) string {
+	n, plan := r.GetCounts(), r.GetPlan()
+	switch stage {
+	case "snapshot":
+		return Plural(n.GetPeople(), "person", "people") + " in the Catalog"
+	case "pull":
+		return Plural(n.GetRecords(), "record", "records") + " fetched from the org"
+	case "plan":
+		if plan == nil {
+			return ""
+		}
+		return strings.TrimSuffix(planCounts(Style{}, plan), ".")
+	case "apply":
+		if plan.GetCreates()+plan.GetUpdates() == 0 || r.GetPlanOnly() {
+			return ""
+		}
+		text := Plural(n.GetCreated()+n.GetUpdated(), "record", "records") + " written"
+		if n.GetFailed() > 0 {
+			text += ", " + Count(n.GetFailed()) + " refused by Salesforce"
+		}
+		return text
+	case "verify":
+		if n.GetVerified()+n.GetMismatched() == 0 {
+			return ""
+		}
+		text := Plural(n.GetVerified(), "record", "records") + " read back, equal to what was written"
+		if n.GetMismatched() > 0 {
+			text += "; " + Count(n.GetMismatched()) + " different"
+		}
+		return text
+	}
+	return ""
+}

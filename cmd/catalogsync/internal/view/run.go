@@ -1,0 +1,162 @@
+package view
+
+import (
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
+)
+
+// Runs lists runs.
+func Runs(s Style, runs []*syncv1.Run) string {
+	t := table{columns: []column{
+		{title: "RUN", whole: true},
+		{title: "REQUESTED", whole: true},
+		{title: "TRIGGER", whole: true},
+		{title: "OBJECT", whole: true},
+		{title: "STATE", whole: true},
+		{title: "PEOPLE", right: true},
+		{title: "CREATED", right: true},
+		{title: "UPDATED", right: true},
+		{title: "PROBLEMS", right: true},
+		{title: "TIME", right: true},
+	}}
+	for _, r := range runs {
+		n := r.GetCounts()
+		state := cell{stateWords(r), stateTone(r)}
+		written := func(n int64) cell {
+			if r.GetPlanOnly() {
+				return cell{text: "-"}
+			}
+			return cell{text: Count(n)}
+		}
+		problems := cell{text: Count(Problems(n))}
+		if Problems(n) > 0 {
+			problems.tone = Bad
+		}
+		t.addTones(cell{text: r.GetId()}, cell{text: s.Time(r.GetRequestedAt())}, cell{text: Word(r.GetTrigger())},
+			cell{text: r.GetObject()}, state, cell{text: Count(n.GetPeople())}, written(n.GetCreated()), written(n.GetUpdated()),
+			problems, cell{text: orDash(elapsed(r))})
+	}
+	return t.String(s)
+}
+
+// Problems counts the people whom a run could not bring in step, and records that read back wrong.
+func Problems(n *syncv1.Counts) int64 {
+	return n.GetRejected() + n.GetFailed() + n.GetDeferred() + n.GetMismatched()
+}
+
+// Ended reports whether the state is final.
+func Ended(r *syncv1.Run) bool { return r.GetState() >= syncv1.RunState_RUN_STATE_SUCCEEDED }
+
+func stateWords(r *syncv1.Run) string {
+	text := Words(r.GetState())
+	if r.GetState() == syncv1.RunState_RUN_STATE_RUNNING && r.GetStage() != "" {
+		text += ": " + r.GetStage()
+	}
+	if r.GetPlanOnly() {
+		text += " (plan only)"
+	}
+	return text
+}
+
+func stateTone(r *syncv1.Run) Tone {
+	switch r.GetState() {
+	case syncv1.RunState_RUN_STATE_SUCCEEDED:
+		return Good
+	case syncv1.RunState_RUN_STATE_COMPLETED_WITH_FAILURES, syncv1.RunState_RUN_STATE_HELD,
+		syncv1.RunState_RUN_STATE_CANCELLED, syncv1.RunState_RUN_STATE_CANCELLING:
+		return Warn
+	case syncv1.RunState_RUN_STATE_FAILED, syncv1.RunState_RUN_STATE_NEEDS_RECONNECT:
+		return Bad
+	}
+	return Plain
+}
+
+// Took is how long a run worked; 0 for one that has not ended.
+func Took(r *syncv1.Run) time.Duration {
+	from := r.GetStartedAt()
+	if from == nil {
+		from = r.GetRequestedAt()
+	}
+	if from == nil || r.GetEndedAt() == nil {
+		return 0
+	}
+	return r.GetEndedAt().AsTime().Sub(from.AsTime())
+}
+
+func elapsed(r *syncv1.Run) string {
+	if d := Took(r); d > 0 {
+		return Duration(d)
+	}
+	return ""
+}
+
+// Rate is how many people a run dealt with in a second: all whom it compared, not only those whom it wrote.
+func Rate(r *syncv1.Run) float64 {
+	if d := Took(r).Seconds(); d > 0 {
+		return float64(r.GetCounts().GetPeople()) / d
+	}
+	return 0
+}
+
+// Run shows one run.
+func Run(s Style, r *syncv1.Run) string {
+	var b strings.Builder
+	title := r.GetObject() + " " + Word(r.GetKind()) + " run"
+	if r.GetPlanOnly() {
+		title = r.GetObject() + " plan"
+	}
+	b.WriteString(s.Paint(Bold, Clean(title)) + "  " + Clean(r.GetId()) + "\n")
+	b.WriteString(pairs(s, 2,
+		[2]string{"state", s.Paint(stateTone(r), stateWords(r))},
+		[2]string{"reason", Clean(r.GetReason())},
+		[2]string{"trigger", Word(r.GetTrigger())},
+		[2]string{"connection", Clean(r.GetConnectionId())},
+		[2]string{"field map", "version " + Count(int64(r.GetFieldMapVersion()))},
+		[2]string{"requested", s.Time(r.GetRequestedAt())},
+		[2]string{"began", timeOrNothing(s, r.GetStartedAt())},
+		[2]string{"ended", timeOrNothing(s, r.GetEndedAt())},
+		[2]string{"trace", r.GetTraceId()},
+	))
+	b.WriteString("\n" + Summary(s, []Result{{Run: r}}))
+	return b.String()
+}
+
+func timeOrNothing(s Style, t *timestamppb.Timestamp) string {
+	if t == nil {
+		return ""
+	}
+	return s.Time(t)
+}
+
+// Outcomes lists how people ended.
+func Outcomes(s Style, outcomes []*syncv1.Outcome) string {
+	t := table{columns: []column{
+		{title: "PERSON", whole: true},
+		{title: "OUTCOME", whole: true},
+		{title: "RECORD", whole: true},
+		{title: "CODE", whole: true},
+		{title: "FIELDS"},
+		{title: "MESSAGE"},
+	}}
+	for _, o := range outcomes {
+		t.addTones(cell{text: o.GetPersonId()}, cell{Word(o.GetKind()), outcomeTone(o.GetKind())}, cell{text: orDash(o.GetRecordId())},
+			cell{text: orDash(o.GetCode())}, cell{text: orDash(strings.Join(o.GetFields(), ", "))}, cell{text: o.GetMessage()})
+	}
+	return t.String(s)
+}
+
+func outcomeTone(k syncv1.OutcomeKind) Tone {
+	switch k {
+	case syncv1.OutcomeKind_OUTCOME_KIND_CREATED:
+		return Good
+	case syncv1.OutcomeKind_OUTCOME_KIND_UPDATED, syncv1.OutcomeKind_OUTCOME_KIND_DEFERRED:
+		return Warn
+	case syncv1.OutcomeKind_OUTCOME_KIND_REJECTED, syncv1.OutcomeKind_OUTCOME_KIND_FAILED:
+		return Bad
+	}
+	return Plain
+}
