@@ -58,7 +58,9 @@ func (s *Service) handle(ctx context.Context, m *bus.Message) error {
 	defer span.End()
 	log := s.log.With(slog.String("run", run.ID), slog.String("task", task.Name()), slog.Uint64("epoch", task.Epoch))
 
+	began := time.Now()
 	err = s.runner.Do(ctx, run, lease)
+	log.DebugContext(ctx, "worked on a task", slog.Duration("dur", time.Since(began)), slog.Bool("ok", err == nil))
 	if err != nil {
 		span.SetStatus(codes.Error, errs.ReasonOf(err))
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,9 +30,13 @@ func TestMain(m *testing.M) {
 
 const externalID = "CatalogUserId__c"
 
+// orgs makes every org another one: its id comes from the seed.
+var orgs atomic.Uint64
+
 func startOrg(t *testing.T, change ...func(*simulator.Options)) *simulator.Server {
 	t.Helper()
 	o := simulator.Options{
+		Seed:             orgs.Add(1),
 		ExternalIDFields: []string{"Contact." + externalID, "Lead." + externalID}, DailyLimit: 1_000_000,
 	}
 	for _, fn := range change {
@@ -115,16 +121,16 @@ func TestWriteRun(t *testing.T) {
 				{1, "Contact", externalID}, {200, "Contact", externalID}, {200, "Lead", ""}, {2001, "Contact", ""},
 				{2001, "Lead", externalID}, {25_000, "Contact", externalID},
 			}
-			orgs := make([]*simulator.Server, len(variants))
+			started := make([]*simulator.Server, len(variants))
 			origins := make([]string, len(variants))
 			for i := range variants {
-				orgs[i] = startOrg(t)
-				origins[i] = orgs[i].URL
+				started[i] = startOrg(t)
+				origins[i] = started[i].URL
 			}
 			s := shape.Start(t, origins...)
 			for i, v := range variants {
 				t.Run(fmt.Sprintf("%d %s by %q", v.size, v.object, v.ext), func(t *testing.T) {
-					j := newJob(t, s, orgs[i], v.object, v.ext)
+					j := newJob(t, s, started[i], v.object, v.ext)
 					n := int64(v.size)
 					j.load(people(t, sample.Options{People: v.size, Seed: int64(i)}), directoryv1.ImportMode_IMPORT_MODE_FULL)
 					first := j.run(succeeded, map[string]int64{"people": n, "created": n, "verified": n, "mismatched": 0})
@@ -408,5 +414,60 @@ func TestStatusAndReconnect(t *testing.T) {
 	x.Link(t, org)
 	if got := state(); got != gatewayv1.IntegrationState_INTEGRATION_STATE_LINKED {
 		t.Errorf("after linking: %s", got)
+	}
+}
+
+// The budgets of API calls: a small run takes at most 6 in all, and each unchanged person none.
+func TestSmallRunsAreCheap(t *testing.T) {
+	t.Parallel()
+	org := startOrg(t)
+	s := harness.OneProcess(t, org.URL)
+	j := newJob(t, s, org, "Contact", externalID)
+	j.load(people(t, sample.Options{People: 200, Seed: 6}), directoryv1.ImportMode_IMPORT_MODE_FULL)
+	for _, want := range []map[string]int64{{"created": 200}, {"unchanged": 200}} {
+		before := org.Counters().APICalls
+		run := j.run(succeeded, want)
+		calls := org.Counters().APICalls - before
+		if run.GetApiCalls() != calls {
+			t.Errorf("the run says %d API calls, the org counted %d", run.GetApiCalls(), calls)
+		}
+		if calls > 6 {
+			t.Errorf("%d API calls for 200 people (%v)", calls, want)
+		}
+	}
+}
+
+// 100,000 people, once: applied within 12 API calls and verified within 6, and a night in which 1 % changed within 40.
+func TestHundredThousand(t *testing.T) {
+	t.Parallel()
+	org := startOrg(t)
+	s := harness.OneProcess(t, org.URL)
+	j := newJob(t, s, org, "Contact", externalID)
+	j.load(people(t, sample.Options{People: 100_000, Seed: 8}), directoryv1.ImportMode_IMPORT_MODE_FULL)
+	before := org.Counters()
+	j.run(succeeded, map[string]int64{"created": 100_000, "verified": 100_000})
+	after := org.Counters()
+	var apply, verify int64
+	for route, n := range after.Routes {
+		n -= before.Routes[route]
+		switch {
+		case strings.Contains(route, "/jobs/ingest"):
+			apply += n
+		case strings.Contains(route, "/jobs/query"):
+			verify += n
+		}
+	}
+	t.Logf("apply took %d API calls, verify %d: %v", apply, verify, after.Routes)
+	if apply == 0 || apply > 12 {
+		t.Errorf("apply took %d API calls, at most 12 are allowed", apply)
+	}
+	// The empty table was pulled by REST or by a lookup, so every query job is verify's.
+	if verify == 0 || verify > 6 {
+		t.Errorf("verify took %d API calls, at most 6 are allowed", verify)
+	}
+	j.load(people(t, sample.Options{People: 100_000, Seed: 8, Changed: 0.01, ChangeSeed: 1}), directoryv1.ImportMode_IMPORT_MODE_FULL)
+	night := j.run(succeeded, map[string]int64{"people": 100_000})
+	if calls := org.Counters().APICalls - after.APICalls; calls > 40 || night.GetApiCalls() != calls {
+		t.Errorf("the night took %d API calls, the run says %d; at most 40 are allowed", calls, night.GetApiCalls())
 	}
 }

@@ -95,7 +95,16 @@ func (p *Process) Start() {
 	defer p.mu.Unlock()
 	cmd := exec.Command(p.bin, p.args...)
 	cmd.Env = append(os.Environ(), p.env...)
-	cmd.Stdout, cmd.Stderr = &p.out, &p.out
+	if dir := os.Getenv("CATALOGSYNC_TEST_LOGS"); dir != "" { // for looking at a test that passes, or at all of its logs
+		f, err := os.CreateTemp(dir, p.Name+"-*.log")
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		defer closing(p.t, f) // the process has its own descriptor
+		cmd.Stdout, cmd.Stderr = f, f
+	} else {
+		cmd.Stdout, cmd.Stderr = &p.out, &p.out
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		p.t.Fatalf("start %s: %v", p.Name, err)

@@ -151,6 +151,7 @@ func (a *applier) follow(ctx context.Context, at int, d *ledger.Drain) error {
 	case !info.State.Terminal():
 		return a.w.sleepFor(ctx, info.Processed)
 	}
+	a.w.paces.learn(a.w.pace(), info.Processed, time.Since(a.w.task.Checkpoint.SentAt))
 	if err := done(job.Rows); err != nil {
 		return err
 	}

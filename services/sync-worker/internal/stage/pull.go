@@ -216,6 +216,7 @@ func (w *work) bulkQuery(ctx context.Context, org *salesforce.Client, s *snapsho
 	if !job.State.Terminal() {
 		return w.sleepFor(ctx, job.Processed)
 	}
+	w.paces.learn(w.pace(), job.Processed, time.Since(w.task.Checkpoint.SentAt))
 	if err := job.Err(); err != nil {
 		_ = w.save(ctx, func(c *ledger.Checkpoint) { c.Jobs = nil }) // the next attempt makes another
 		return fmt.Errorf("query job %s: %w", id, err)
@@ -240,7 +241,7 @@ func (w *work) forgetLostJob(ctx context.Context, err error) error {
 // sleepFor parks the task until its newest Bulk job may be ready.
 func (w *work) sleepFor(ctx context.Context, processed int64) error {
 	c := w.task.Checkpoint
-	pace := salesforce.PollPlan{Rows: c.Jobs[len(c.Jobs)-1].Rows}
+	pace := salesforce.PollPlan{Rows: c.Jobs[len(c.Jobs)-1].Rows, Rate: w.paces.rate(w.pace())}
 	wait := pace.Next(c.Polls, time.Since(c.SentAt), processed)
 	w.rows.Store(processed)
 	err := w.lease.Park(ctx, time.Now().Add(wait), func(t *ledger.Task) {

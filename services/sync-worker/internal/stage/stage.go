@@ -59,6 +59,8 @@ type Runner struct {
 	Settings  Settings
 	// OnCall is told of every exchange with Salesforce.
 	OnCall func(context.Context, salesforce.CallInfo)
+
+	paces paces
 }
 
 // Drain asks for the run's end: nothing new is sent, and what is left ends deferred.
