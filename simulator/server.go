@@ -101,19 +101,62 @@ func New(o Options) (*Server, error) {
 			return nil, fmt.Errorf("simulator options: %w", err)
 		}
 	}
-	s := &Server{opts: o, db: store.New(sch, o.Seed), ledger: ledger.New(), faults: fault.NewPlan(o.Seed), closed: make(chan struct{})}
+	s := &Server{opts: o, ledger: ledger.New(), faults: fault.NewPlan(o.Seed), closed: make(chan struct{})}
+	restored, err := s.openDB(sch)
+	if err != nil {
+		return nil, err
+	}
 	s.pipe = save.New(s.db, s.ledger, s.faults)
-	s.seeded = seed.Org(s.db, o.Username, edition(o.DailyLimit))
 	newest, _ := strconv.Atoi(strings.TrimSuffix(o.APIVersion, ".0"))
 	s.rest = rest.New(s.db, s.pipe, s.seeded.OrgID, newest, o.DailyLimit)
 	s.oauth = oauth.New(oauth.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret, Password: o.Password, SecurityToken: o.SecurityToken, RedirectURIs: o.RedirectURIs,
 		JWTCerts: o.JWTCerts, Rotation: o.Rotation, SessionTimeout: o.SessionTimeout, RunAs: s.seeded.AdminID, OrgID: s.seeded.OrgID, Latest: o.APIVersion}, s.db)
 	s.bulk = bulk.New(s.db, s.pipe, s.faults, bulk.Config{Rate: o.BulkRate, Seed: o.Seed, Ordered: o.OrderedResults})
 	s.front = &front{s: s, routes: map[string]int64{}}
+	if restored {
+		s.opts.SeedRecords = nil
+	}
 	if err := s.fill(); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// openDB reads the state file or, without one, makes a new org.
+func (s *Server) openDB(sch *schema.Schema) (restored bool, err error) {
+	if s.opts.StateFile != "" {
+		f, err := os.Open(s.opts.StateFile)
+		switch {
+		case err == nil:
+			defer f.Close()
+			if s.db, s.opts.Seed, err = store.Load(f, sch, seed.Index); err != nil {
+				return false, fmt.Errorf("state file %s: %w", s.opts.StateFile, err)
+			}
+			s.seeded = seed.Result{OrgID: s.db.FixedID("00D", 1), AdminID: s.db.FixedID("005", 1)}
+			return true, nil
+		case !errors.Is(err, os.ErrNotExist):
+			return false, fmt.Errorf("state file: %w", err)
+		}
+	}
+	s.db = store.New(sch, s.opts.Seed)
+	s.seeded = seed.Org(s.db, s.opts.Username, edition(s.opts.DailyLimit))
+	return false, nil
+}
+
+// SaveState writes a snapshot of all records and custom fields; the file is whole or not there.
+func (s *Server) SaveState(file string) error {
+	tmp := file + ".new"
+	f, err := os.Create(tmp)
+	if err != nil {
+		return fmt.Errorf("state file: %w", err)
+	}
+	if err := errors.Join(s.db.Save(f, s.opts.Seed), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("state file %s: %w", tmp, err)
+	}
+	if err := os.Rename(tmp, file); err != nil {
+		return fmt.Errorf("state file: %w", err)
+	}
+	return nil
 }
 
 func edition(limit int) string {
@@ -230,6 +273,9 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 	s.lates.Wait()
 	s.bulk.Close()
+	if s.opts.StateFile != "" {
+		errs = append(errs, s.SaveState(s.opts.StateFile))
+	}
 	return errors.Join(errs...)
 }
 

@@ -15,11 +15,14 @@ import (
 // SchemaChanged gives describes a new ETag and Last-Modified. It must not run while the database is locked for reading
 // by the same goroutine.
 func (a *API) SchemaChanged() {
+	a.DB.RLock()
+	fields := a.DB.Schema.Count()
+	a.DB.RUnlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.changed = a.DB.Now().Truncate(time.Second)
 	h := fnv.New32a()
-	_, _ = fmt.Fprint(h, a.OrgID, a.changed.UnixNano(), a.DB.Schema.Count())
+	_, _ = fmt.Fprint(h, a.OrgID, a.changed.UnixNano(), fields)
 	a.etag = fmt.Sprintf(`"%08x"`, h.Sum32())
 }
 
