@@ -19,9 +19,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
@@ -58,6 +58,8 @@ type Options struct {
 	Log *slog.Logger
 	// Tracer makes the spans; none when nil.
 	Tracer trace.TracerProvider
+	// Meter makes the metrics; none when nil.
+	Meter metric.MeterProvider
 	// Propagator carries the trace in message headers; W3C trace context when nil.
 	Propagator propagation.TextMapPropagator
 }
@@ -73,6 +75,7 @@ type Bus struct {
 	js       jetstream.JetStream
 	log      *slog.Logger
 	trace    tracing
+	metrics  metrics
 	replicas int
 	making   chan struct{} // holds one while a stream is made again
 
@@ -94,6 +97,10 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	b.end() // not connected yet
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if b.metrics, err = newMetrics(o.Meter); err != nil {
+		return nil, errs.Wrap(err, errs.Internal, "bus_options", "the metrics of the message bus cannot be made")
 	}
 	up := b.connected()
 	nc, err := nats.Connect(o.URLs, b.options(o)...)
@@ -323,5 +330,3 @@ const (
 
 // errGap says that a reply was lost on the way.
 var errGap = errors.New("a message was lost on the way")
-
-func newNoop() trace.TracerProvider { return tracenoop.NewTracerProvider() }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
@@ -66,21 +66,11 @@ func (b *Bus) Consume(ctx context.Context, c Consumer, h Handler) error {
 	if err != nil {
 		return endOf(ctx, err)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var slots sync.WaitGroup
+	slots, ctx := errgroup.WithContext(ctx)
 	for range c.Slots {
-		slots.Go(func() {
-			if err := w.slot(ctx, cons); err != nil {
-				cancel(err)
-			}
-		})
+		slots.Go(func() error { return w.slot(ctx, cons) })
 	}
-	slots.Wait()
-	if err := context.Cause(ctx); err != nil && isErr(err) {
-		return err
-	}
-	return nil
+	return slots.Wait()
 }
 
 // endOf is nil when the context's end explains the error.
@@ -118,6 +108,9 @@ type worker struct {
 
 // ensure makes the consumer, and what it needs, unless it is there.
 func (w *worker) ensure(ctx context.Context) (jetstream.Consumer, error) {
+	if err := w.bus.ensureDeadLetters(ctx); err != nil {
+		return nil, err
+	}
 	var cons jetstream.Consumer
 	err := w.bus.onStream(ctx, w.cfg.Stream, "make consumer "+w.cfg.Durable, func(ctx context.Context) (err error) {
 		cons, err = w.bus.js.CreateOrUpdateConsumer(ctx, w.cfg.Stream, jetstream.ConsumerConfig{
@@ -129,7 +122,7 @@ func (w *worker) ensure(ctx context.Context) (jetstream.Consumer, error) {
 	if err != nil {
 		return nil, classify(err, "make consumer %s of stream %s", w.cfg.Durable, w.cfg.Stream)
 	}
-	return cons, w.bus.ensureDeadLetters(ctx, cons.CachedInfo())
+	return cons, nil
 }
 
 // slot handles one message after the other. It returns nil when ctx ended.
@@ -197,12 +190,17 @@ func (w *worker) process(ctx context.Context, msg jetstream.Msg) {
 		Seq: meta.Sequence.Stream, Time: meta.Timestamp, Deliveries: int(meta.NumDelivered),
 	}
 	hctx, span := w.bus.trace.process(ctx, w.cfg, m, msg.Headers())
+	w.bus.metrics.wait(hctx, w.cfg, m)
+	since := time.Now()
 	hctx, cancel := context.WithCancel(hctx)
 	alive := w.heartbeat(hctx, msg)
 	err = w.guarded(hctx, m)
 	cancel()
 	<-alive
-	w.settle(context.WithoutCancel(hctx), msg, m, err, ctx.Err() != nil)
+	hctx = context.WithoutCancel(hctx)
+	outcome := verdict(m, err, ctx.Err() != nil)
+	w.bus.metrics.handle(hctx, w.cfg, since, outcome)
+	w.settle(hctx, msg, m, err, outcome)
 	span.end(err)
 }
 

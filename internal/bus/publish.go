@@ -95,9 +95,11 @@ func (b *Bus) Append(ctx context.Context, subject string, data []byte, opts ...P
 	if !named && !p.expectNew {
 		msg.Header.Set(headerMsgID, nuid.Next()) // so that a repetition of ours is recognised
 	}
-	ctx, span := b.trace.send(ctx, b.streamOf(subject), msg)
+	stream, since := b.streamOf(subject), time.Now()
+	ctx, span := b.trace.send(ctx, stream, msg)
 	seq, err := b.append(ctx, p, named)
 	span.end(err)
+	b.metrics.publish(ctx, stream, since, err)
 	return seq, err
 }
 

@@ -49,19 +49,15 @@ func DeadLetterStream(maxBytes int64, replicas int) Stream {
 // defaultDeadBytes is the limit of the dead letters when nobody has set one.
 const defaultDeadBytes = 256 << 20
 
-// ensureDeadLetters makes the stream of dead letters unless it exists, with as many copies as the consumer has.
-func (b *Bus) ensureDeadLetters(ctx context.Context, info *jetstream.ConsumerInfo) error {
+// ensureDeadLetters makes the stream of dead letters unless it exists.
+func (b *Bus) ensureDeadLetters(ctx context.Context) error {
 	if exists, err := b.exists(ctx, DeadLetters); exists || err != nil {
 		return err
 	}
 	if known, err := b.reprovision(ctx, DeadLetters); known || err != nil {
 		return err
 	}
-	replicas := b.replicas
-	if info != nil && info.Cluster != nil && info.Config.Replicas > replicas {
-		replicas = info.Config.Replicas
-	}
-	return b.EnsureStreams(ctx, DeadLetterStream(defaultDeadBytes, replicas))
+	return b.EnsureStreams(ctx, DeadLetterStream(defaultDeadBytes, 0))
 }
 
 // errPanic is a handler's panic as an error.
@@ -82,18 +78,40 @@ func (w *worker) guarded(ctx context.Context, m *Message) (err error) {
 	return w.handle(ctx, m)
 }
 
+// What becomes of a message.
+const (
+	outcomeAck    = "ack"
+	outcomeRetry  = "retry"
+	outcomeTerm   = "term"
+	outcomeReturn = "handed_back"
+)
+
+// verdict decides what becomes of a message from the handler's error. stopping says that the handler was told to end.
+func verdict(m *Message, err error, stopping bool) string {
+	_, panicked := errors.AsType[errPanic](err)
+	switch d := errs.KindOf(err).Disposition(); {
+	case d == errs.Ack:
+		return outcomeAck
+	case d == errs.Term, panicked && m.Deliveries >= maxPanics:
+		return outcomeTerm
+	case stopping:
+		return outcomeReturn
+	default:
+		return outcomeRetry
+	}
+}
+
 // settle tells the server what became of a message. When that does not arrive, the message is delivered again.
-func (w *worker) settle(ctx context.Context, msg jetstream.Msg, m *Message, err error, stopping bool) {
+func (w *worker) settle(ctx context.Context, msg jetstream.Msg, m *Message, err error, outcome string) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	_, panicked := errors.AsType[errPanic](err)
 	var serr error
-	switch d := errs.KindOf(err).Disposition(); {
-	case err == nil || d == errs.Ack:
+	switch outcome {
+	case outcomeAck:
 		serr = w.reply(ctx, msg, ackDone)
-	case d == errs.Term, panicked && m.Deliveries >= maxPanics:
+	case outcomeTerm:
 		serr = w.bury(ctx, msg, m, err)
-	case stopping:
+	case outcomeReturn:
 		serr = w.reply(ctx, msg, ackAgain)
 	default:
 		delay := errs.RetryAfter(err)

@@ -10,10 +10,14 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
 )
+
+// scope names this package as the source of spans and metrics.
+const scope = "github.com/catalogsync/catalogsync/internal/bus"
 
 // tracing makes the spans of messages and carries their context in headers.
 type tracing struct {
@@ -23,12 +27,12 @@ type tracing struct {
 
 func newTracing(p trace.TracerProvider, prop propagation.TextMapPropagator) tracing {
 	if p == nil {
-		p = newNoop()
+		p = tracenoop.NewTracerProvider()
 	}
 	if prop == nil {
 		prop = propagation.TraceContext{}
 	}
-	return tracing{tracer: p.Tracer("github.com/catalogsync/catalogsync/internal/bus"), prop: prop}
+	return tracing{tracer: p.Tracer(scope), prop: prop}
 }
 
 // carrier keeps the keys as the propagator writes them, in lower case: NATS headers are case-sensitive, and the carrier of

@@ -105,7 +105,9 @@ func (p *Process) readPort() error {
 	if err := json.Unmarshal(text, &ports); err != nil || len(ports.NATS) == 0 {
 		return errors.Join(errors.New("nats-server has not told its port"), err)
 	}
-	p.addr = strings.TrimPrefix(ports.NATS[0], "nats://")
+	if addr := strings.TrimPrefix(ports.NATS[0], "nats://"); addr != p.addr { // only after the first start: clients read it
+		p.addr = addr
+	}
 	return nil
 }
 
@@ -122,8 +124,22 @@ func (p *Process) Kill(t testing.TB) {
 	p.cmd = nil
 }
 
-// Stop halts the process without ending it: it keeps its connections and says nothing.
-func (p *Process) Stop(t testing.TB) { p.signal(t, syscall.SIGSTOP) }
+// Stop halts the process without ending it: it keeps its connections and says nothing. It returns when the process stands
+// still.
+func (p *Process) Stop(t testing.TB) {
+	t.Helper()
+	p.signal(t, syscall.SIGSTOP)
+	var status syscall.WaitStatus
+	for {
+		_, err := syscall.Wait4(p.cmd.Process.Pid, &status, syscall.WUNTRACED, nil)
+		if err == nil && status.Stopped() {
+			return
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			t.Fatalf("nats-server did not halt: %v, status %v", err, status)
+		}
+	}
+}
 
 // Cont lets a halted process go on.
 func (p *Process) Cont(t testing.TB) { p.signal(t, syscall.SIGCONT) }
