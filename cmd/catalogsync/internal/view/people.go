@@ -18,7 +18,7 @@ func Bytes(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 // People lists people.
 func People(s Style, people []*directoryv1.Person) string {
 	t := table{columns: []column{
-		{title: "ID", whole: true}, {title: "EMAIL"}, {title: "NAME"}, {title: "SUBACCOUNT"}, {title: "CHANGED", whole: true}, {},
+		{title: "ID", whole: true}, {title: "EMAIL"}, {title: "NAME"}, {title: "SUBACCOUNT", drop: 2}, {title: "CHANGED", whole: true, drop: 1}, {},
 	}}
 	for _, p := range people {
 		f := p.GetFields()
@@ -28,7 +28,7 @@ func People(s Style, people []*directoryv1.Person) string {
 		}
 		t.addTones(cell{text: p.GetId()}, cell{text: orDash(f["email"])},
 			cell{text: orDash(strings.TrimSpace(f["first_name"] + " " + f["last_name"]))}, cell{text: orDash(f["subaccount"])},
-			cell{text: s.Time(p.GetChangedAt())}, cell{gone, Warn})
+			cell{text: s.minute(p.GetChangedAt())}, cell{gone, Warn})
 	}
 	return t.String(s)
 }

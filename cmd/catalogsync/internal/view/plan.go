@@ -49,7 +49,7 @@ func Plan(s Style, p Planned) string {
 		b.WriteString(wrapList(s, "Rejected because: ", ranked(plan.GetRejectedByCode())))
 	}
 	b.WriteString(s.Paint(Bold, "Plan:") + " " + planCounts(s, plan) + "\n")
-	b.WriteString(forecast(plan))
+	b.WriteString(strings.Join(wrap(forecast(plan), s.Width), "\n") + "\n")
 	return b.String()
 }
 
@@ -89,7 +89,7 @@ func forecast(p *syncv1.Plan) string {
 			text += fmt.Sprintf(", so that %s would not fit", Plural(over, "call", "calls"))
 		}
 	}
-	return text + ".\n"
+	return text + "."
 }
 
 // ranked lists counts, the greatest first.

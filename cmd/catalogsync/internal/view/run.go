@@ -13,34 +13,46 @@ import (
 func Runs(s Style, runs []*syncv1.Run) string {
 	t := table{columns: []column{
 		{title: "RUN", whole: true},
-		{title: "REQUESTED", whole: true},
-		{title: "TRIGGER", whole: true},
-		{title: "OBJECT", whole: true},
+		{title: "REQUESTED", whole: true, drop: 5},
+		{title: "TRIGGER", whole: true, drop: 4},
+		{title: "OBJECT", whole: true, drop: 3},
 		{title: "STATE", whole: true},
 		{title: "PEOPLE", right: true},
-		{title: "CREATED", right: true},
-		{title: "UPDATED", right: true},
+		{title: "CREATED", right: true, drop: 2},
+		{title: "UPDATED", right: true, drop: 2},
 		{title: "PROBLEMS", right: true},
-		{title: "TIME", right: true},
+		{title: "TIME", right: true, drop: 1},
 	}}
 	for _, r := range runs {
 		n := r.GetCounts()
-		state := cell{stateWords(r), stateTone(r)}
-		written := func(n int64) cell {
+		written := func(n int64) string {
 			if r.GetPlanOnly() {
-				return cell{text: "-"}
+				return "-"
 			}
-			return cell{text: Count(n)}
+			return Count(n)
 		}
 		problems := cell{text: Count(Problems(n))}
 		if Problems(n) > 0 {
 			problems.tone = Bad
 		}
-		t.addTones(cell{text: r.GetId()}, cell{text: s.Time(r.GetRequestedAt())}, cell{text: Word(r.GetTrigger())},
-			cell{text: r.GetObject()}, state, cell{text: Count(n.GetPeople())}, written(n.GetCreated()), written(n.GetUpdated()),
-			problems, cell{text: orDash(elapsed(r))})
+		t.addTones(cell{text: r.GetId()}, cell{text: s.minute(r.GetRequestedAt())}, cell{text: Word(r.GetTrigger())},
+			cell{text: r.GetObject()}, cell{stateShort(r), stateTone(r)}, cell{text: Count(n.GetPeople())},
+			cell{text: written(n.GetCreated())}, cell{text: written(n.GetUpdated())}, problems, cell{text: orDash(elapsed(r))})
 	}
 	return t.String(s)
+}
+
+// stateShort is the state in a few letters: the number of problems says the rest.
+func stateShort(r *syncv1.Run) string {
+	switch {
+	case r.GetState() == syncv1.RunState_RUN_STATE_COMPLETED_WITH_FAILURES:
+		return "with failures"
+	case r.GetPlanOnly() && r.GetState() == syncv1.RunState_RUN_STATE_SUCCEEDED:
+		return "planned"
+	case r.GetState() == syncv1.RunState_RUN_STATE_RUNNING && r.GetStage() != "":
+		return r.GetStage()
+	}
+	return Words(r.GetState())
 }
 
 // Problems counts the people whom a run could not bring in step, and records that read back wrong.
@@ -132,21 +144,43 @@ func timeOrNothing(s Style, t *timestamppb.Timestamp) string {
 	return s.Time(t)
 }
 
-// Outcomes lists how people ended.
+// Outcomes lists how people ended. On a terminal what was said of a person stands below them, where it can be read as a
+// whole; elsewhere everything about a person is in one line.
 func Outcomes(s Style, outcomes []*syncv1.Outcome) string {
 	t := table{columns: []column{
 		{title: "PERSON", whole: true},
 		{title: "OUTCOME", whole: true},
-		{title: "RECORD", whole: true},
+		{title: "RECORD", whole: true, drop: 1},
 		{title: "CODE", whole: true},
 		{title: "FIELDS"},
-		{title: "MESSAGE"},
 	}}
-	for _, o := range outcomes {
-		t.addTones(cell{text: o.GetPersonId()}, cell{Word(o.GetKind()), outcomeTone(o.GetKind())}, cell{text: orDash(o.GetRecordId())},
-			cell{text: orDash(o.GetCode())}, cell{text: orDash(strings.Join(o.GetFields(), ", "))}, cell{text: o.GetMessage()})
+	if s.Width == 0 {
+		t.columns = append(t.columns, column{title: "MESSAGE"})
 	}
-	return t.String(s)
+	for _, o := range outcomes {
+		row := []cell{
+			{text: o.GetPersonId()}, {Word(o.GetKind()), outcomeTone(o.GetKind())}, {text: orDash(o.GetRecordId())},
+			{text: orDash(o.GetCode())}, {text: orDash(strings.Join(o.GetFields(), ", "))},
+		}
+		if s.Width == 0 {
+			row = append(row, cell{text: o.GetMessage()})
+		}
+		t.addTones(row...)
+	}
+	if s.Width == 0 {
+		return t.String(s)
+	}
+	var b strings.Builder
+	for i, line := range strings.SplitAfter(strings.TrimSuffix(t.String(s), "\n"), "\n") {
+		b.WriteString(strings.TrimSuffix(line, "\n") + "\n")
+		if i == 0 || outcomes[i-1].GetMessage() == "" {
+			continue
+		}
+		for _, words := range wrap(Clean(outcomes[i-1].GetMessage()), s.Width-4) {
+			b.WriteString("    " + s.Paint(Dim, words) + "\n")
+		}
+	}
+	return b.String()
 }
 
 func outcomeTone(k syncv1.OutcomeKind) Tone {

@@ -130,7 +130,7 @@ func FieldMap(s Style, m *mapperv1.FieldMap, added []string) string {
 		fmt.Fprintf(&b, ", %s", s.Time(m.GetSavedAt()))
 	}
 	b.WriteString("\n\n")
-	t := table{columns: []column{{title: "CATALOG"}, {}, {title: "SALESFORCE", whole: true}, {title: "TYPE"}, {title: "DEFAULT"}, {}}, indent: 2}
+	t := table{columns: []column{{title: "CATALOG"}, {}, {title: "SALESFORCE", whole: true}, {title: "TYPE", drop: 1}, {title: "DEFAULT"}, {}}, indent: 2}
 	for _, p := range m.GetPairs() {
 		kind := p.GetType()
 		if p.GetLength() > 0 {
@@ -149,14 +149,14 @@ func FieldMap(s Style, m *mapperv1.FieldMap, added []string) string {
 // Tokens lists API tokens.
 func Tokens(s Style, tokens []*gatewayv1.ApiToken) string {
 	t := table{columns: []column{
-		{title: "ID", whole: true}, {title: "NAME"}, {title: "TENANT"}, {title: "ROLE", whole: true}, {title: "MADE", whole: true}, {title: "ENDS", whole: true},
+		{title: "ID", whole: true}, {title: "NAME"}, {title: "TENANT"}, {title: "ROLE", whole: true}, {title: "MADE", whole: true, drop: 1}, {title: "ENDS", whole: true},
 	}}
 	for _, tok := range tokens {
 		ends := "never"
 		if tok.GetExpiresAt() != nil {
-			ends = s.Time(tok.GetExpiresAt())
+			ends = s.minute(tok.GetExpiresAt())
 		}
-		t.add(tok.GetId(), tok.GetName(), tok.GetTenant(), Word(tok.GetRole()), s.Time(tok.GetCreatedAt()), ends)
+		t.add(tok.GetId(), tok.GetName(), tok.GetTenant(), Word(tok.GetRole()), s.minute(tok.GetCreatedAt()), ends)
 	}
 	return t.String(s)
 }

@@ -76,7 +76,7 @@ func bulkJobs(s Style, results []Result) string {
 	for _, r := range results {
 		title := "  Salesforce Bulk jobs"
 		if r.Title != "" && len(results) > 1 {
-			title += ", " + r.Title
+			title += ", " + strings.ToLower(r.Title)
 		}
 		if ids := r.Run.GetBulkJobIds(); len(ids) > 0 {
 			b.WriteString("\n" + wrapList(s, title+": ", ids))

@@ -11,6 +11,7 @@ type column struct {
 	title string
 	right bool // numbers
 	whole bool // never shortened: ids, which people copy
+	drop  int  // left out when the terminal is too narrow, the lowest number first; 0: never
 }
 
 // cell is text with a tone.
@@ -62,30 +63,37 @@ func (t *table) String(s Style) string {
 }
 
 func (t *table) line(b *strings.Builder, s Style, widths []int, row []cell) {
-	last := len(row) - 1
-	for last > 0 && row[last].text == "" {
-		last--
-	}
-	b.WriteString(strings.Repeat(" ", t.indent))
-	for i, c := range row[:last+1] {
-		if i > 0 {
-			b.WriteString(gap)
+	var line strings.Builder
+	blank := 0 // columns to fill before the next text
+	for i, c := range row {
+		if widths[i] < 0 {
+			continue
 		}
 		text := s.Clip(Clean(c.text), widths[i])
-		padded := text
-		if i < last || t.columns[i].right {
-			padded = pad(text, widths[i], t.columns[i].right)
+		fill := widths[i] - uniseg.StringWidth(text)
+		if t.columns[i].right {
+			blank, fill = blank+fill, 0
 		}
-		// The fill stays outside of the colour.
-		b.WriteString(strings.Replace(padded, text, s.Paint(c.tone, text), 1))
+		if text != "" {
+			line.WriteString(strings.Repeat(" ", blank) + s.Paint(c.tone, text))
+			blank = 0
+		}
+		blank += fill + len(gap)
+	}
+	if line.Len() > 0 {
+		b.WriteString(strings.Repeat(" ", t.indent) + line.String())
 	}
 	b.WriteByte('\n')
 }
 
-// fit returns the widths of the columns, narrowed from the widest on when the terminal is too narrow.
+// comfortable is how narrow a column gets before others are dropped for it.
+const comfortable = 20
+
+// fit returns the widths of the columns. When the terminal is too narrow, columns that may be dropped get a width of -1,
+// unless narrowing the widest helps enough.
 func (t *table) fit(s Style) []int {
 	widths := make([]int, len(t.columns))
-	total := t.indent + len(gap)*(len(t.columns)-1)
+	total := t.indent - len(gap)
 	for i, c := range t.columns {
 		widths[i] = uniseg.StringWidth(c.title)
 		for _, row := range t.rows {
@@ -93,7 +101,26 @@ func (t *table) fit(s Style) []int {
 				widths[i] = max(widths[i], uniseg.StringWidth(Clean(row[i].text)))
 			}
 		}
-		total += widths[i]
+		total += len(gap) + widths[i]
+	}
+	slack := 0 // what narrowing gives
+	for i, c := range t.columns {
+		if !c.right && !c.whole && c.drop == 0 {
+			slack += max(widths[i]-comfortable, 0)
+		}
+	}
+	for s.Width > 0 && total-slack > s.Width {
+		first := -1
+		for i, c := range t.columns {
+			if c.drop > 0 && widths[i] >= 0 && (first < 0 || c.drop < t.columns[first].drop) {
+				first = i
+			}
+		}
+		if first < 0 {
+			break
+		}
+		total -= len(gap) + widths[first]
+		widths[first] = -1
 	}
 	for s.Width > 0 && total > s.Width {
 		widest := -1

@@ -152,7 +152,12 @@ func Duration(d time.Duration) string {
 }
 
 // Time writes a point in time in the style's zone, or a dash for none.
-func (s Style) Time(t *timestamppb.Timestamp) string {
+func (s Style) Time(t *timestamppb.Timestamp) string { return s.format(t, "2006-01-02 15:04:05 MST") }
+
+// minute is Time for tables.
+func (s Style) minute(t *timestamppb.Timestamp) string { return s.format(t, "2006-01-02 15:04") }
+
+func (s Style) format(t *timestamppb.Timestamp, layout string) string {
 	if t == nil {
 		return "-"
 	}
@@ -160,7 +165,7 @@ func (s Style) Time(t *timestamppb.Timestamp) string {
 	if zone == nil {
 		zone = time.UTC
 	}
-	return t.AsTime().In(zone).Format("2006-01-02 15:04:05 MST")
+	return t.AsTime().In(zone).Format(layout)
 }
 
 // Word writes a value of an enum as one word: RUN_STATE_NEEDS_RECONNECT is "needs_reconnect". It is empty for the
