@@ -209,7 +209,7 @@ func (l *loop) request(ctx context.Context, p *plan, date slot.Date) error {
 		attribute.String(telemetry.KeyConnection, p.id), attribute.String("slot", date.String())))
 	defer span.End()
 	runID, created, err := l.startRun(ctx, p.connection, date)
-	l.started.Add(ctx, 1, metric.WithAttributes(attribute.String(telemetry.KeyReason, outcome(created, err))))
+	l.started.Add(ctx, 1, metric.WithAttributes(attribute.String("result", outcome(created, err))))
 	note := func(s schedule.Schedule) (schedule.Schedule, bool) { return s.Started(date, runID) }
 	if err != nil {
 		span.RecordError(err)

@@ -69,7 +69,7 @@ func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	}
 	tel := d.Telemetry.OrNoop()
 	const scope = "github.com/catalogsync/catalogsync/services/scheduler"
-	started, err := tel.Meter.Meter(scope).Int64Counter("catalogsync.scheduler.requests",
+	started, err := tel.Meter.Meter(scope).Int64Counter("catalogsync_scheduler_run_requests",
 		metric.WithDescription("Requests for runs, by how they ended."), metric.WithUnit("{request}"))
 	if err != nil {
 		return nil, fmt.Errorf("scheduler: metrics: %w", err)

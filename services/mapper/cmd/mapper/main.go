@@ -1,0 +1,21 @@
+// Command mapper runs the mapper service by itself.
+package main
+
+import (
+	"context"
+
+	"github.com/catalogsync/catalogsync/internal/app"
+	"github.com/catalogsync/catalogsync/services/mapper"
+)
+
+func main() {
+	cfg := mapper.DefaultConfig()
+	app.ServiceMain(app.Program{
+		Name:   "mapper",
+		Listen: "127.0.0.1:9002",
+		Flags:  cfg.RegisterFlags,
+		New: func(ctx context.Context, n *app.Node) (app.Service, error) {
+			return mapper.New(ctx, cfg, mapper.Deps{Log: n.Log, Bus: n.Bus, Telemetry: n.Telemetry})
+		},
+	})
+}
