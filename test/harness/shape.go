@@ -67,6 +67,8 @@ func OneProcess(t testing.TB, origins ...string) *System {
 // Apart says how many processes of each scalable service run.
 type Apart struct {
 	Workers, Schedulers int
+	// Flags are added to every process's.
+	Flags []string
 	// WorkerFlags are added to every worker's.
 	WorkerFlags []string
 }
@@ -97,7 +99,7 @@ func FiveProcesses(t testing.TB, a Apart, origins ...string) *System {
 		t.Fatal(err)
 	}
 	keyFile := secret("auth.key", base64.StdEncoding.EncodeToString(key)+"\n")
-	common := []string{"-nats-url", nats.URL(), "-log-format", "text"}
+	common := append([]string{"-nats-url", nats.URL(), "-log-format", "text"}, a.Flags...)
 	dev := []string{"-dev-origins", strings.Join(origins, ",")}
 	run := func(name, listen string, more ...[]string) *Process {
 		args := append([]string{"-listen", listen}, common...)

@@ -67,6 +67,9 @@ func (s *System) clients(name string) *Tenant {
 	}
 }
 
+// Token is the tenant's admin token.
+func (x *Tenant) Token() string { return x.token }
+
 // Context is ctx with the tenant's token.
 func (x *Tenant) Context(ctx context.Context) context.Context { return Bearer(ctx, x.token) }
 
