@@ -57,6 +57,10 @@ func TestReplicationAndCustomFields(t *testing.T) {
 	o.want(o.do("GET", "/sobjects/Contact/deleted/"+window(time.Hour), ""), 200, `{"deletedRecords":[{"deletedDate":"*","id":"`+gone+`"}],"earliestDateAvailable":"*","latestDateCovered":"*"}`)
 	o.want(o.do("GET", "/sobjects/Contact/deleted/"+window(400*time.Hour), ""), 400, `[{"message":"*","errorCode":"INVALID_REPLICATION_DATE"}]`)
 	o.want(o.do("POST", "/tooling/sobjects/CustomField", `{"FullName":"Contact.Badge__c","Metadata":{"type":"Picklist","label":"Badge Colour","valueSet":{"restricted":true,"valueSetDefinition":{"value":[{"fullName":"Red"},{"fullName":"Blue"}]}}}}`), 201, `{"id":"00N*","success":true,"errors":[],"warnings":[],"infos":[]}`)
+	o.want(o.do("PATCH", "/sobjects/Contact/"+kept, `{"Badge__c":"Red"}`), 400, `[{"message":"No such column 'Badge__c' on sobject of type Contact","errorCode":"INVALID_FIELD"}]`) // nobody was given the field yet
+	set := o.query("SELECT Id FROM PermissionSet WHERE Name = 'Catalog_Integration'")
+	_, rest, _ := strings.Cut(set.body, `"Id":"`)
+	o.want(o.do("POST", "/sobjects/FieldPermissions", `{"ParentId":"`+rest[:18]+`","SobjectType":"Contact","Field":"Contact.Badge__c","PermissionsRead":true,"PermissionsEdit":true}`), 201, `*`)
 	o.want(o.do("PATCH", "/sobjects/Contact/"+kept, `{"Badge__c":"Green"}`), 400, `[{"message":"Badge Colour: bad value for restricted picklist field: Green","errorCode":"INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST","fields":["Badge__c"]}]`)
 	o.want(o.do("PATCH", "/sobjects/Contact/"+kept, `{"Badge__c":"red"}`), 204, "")
 	o.want(o.query("SELECT Badge__c FROM Contact WHERE Badge__c = 'RED'"), 200, `*"Badge__c":"Red"}]}`)

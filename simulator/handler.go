@@ -212,7 +212,7 @@ func (f *front) data(w http.ResponseWriter, r *http.Request, q *request) {
 	}
 	w.Header().Set("Sforce-Limit-Info", limitInfo(used, f.s.rest.Limit))
 	w.Header().Set("Cache-Control", "no-cache,must-revalidate,max-age=0,no-store,private")
-	c := &rest.Call{W: w, R: r, Version: q.version, Base: "/services/data/v" + q.version, Path: q.segments[3:], Session: session, RequestID: q.id, Origin: oauth.Origin(r)}
+	c := &rest.Call{W: w, R: r, Version: q.version, Base: "/services/data/v" + q.version, Path: q.segments[3:], Session: session, RequestID: q.id, Origin: oauth.Origin(r), Schema: f.s.rest.View(session.UserID)}
 	if len(c.Path) > 0 && strings.EqualFold(c.Path[0], "jobs") {
 		f.s.bulk.Serve(c)
 		return

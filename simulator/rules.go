@@ -14,6 +14,17 @@ type LoginPolicy = oauth.Policy
 // SetLoginPolicy replaces the login policy.
 func (s *Server) SetLoginPolicy(p LoginPolicy) { s.oauth.SetPolicy(p) }
 
+// SetRunAs makes client credentials run as another user of the org, given by id. What that user may see and change is
+// decided by the profile's and the assigned permission sets' ObjectPermissions and FieldPermissions.
+func (s *Server) SetRunAs(userID string) error {
+	r, ok := s.Record(userID)
+	if !ok || r.Fields["Username"] == "" {
+		return fmt.Errorf("run as %q: no such user", userID)
+	}
+	s.oauth.SetRunAs(r.ID)
+	return nil
+}
+
 // DuplicateRule refuses creates that match a live record in all of Fields; see SetDuplicateRules.
 type DuplicateRule = save.DuplicateRule
 

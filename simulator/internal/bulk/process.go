@@ -144,7 +144,7 @@ func (js *Jobs) columns(j *job, header []string) string {
 				return "InvalidBatch : Field name not found : " + name
 			}
 		}
-		if j.key != nil && (f == j.key || c.isID && j.key.Virtual == schema.ID) {
+		if j.key != nil && (f != nil && f.Slot == j.key.Slot || c.isID && j.key.Virtual == schema.ID) {
 			c.isKey, hasKey = true, true
 		}
 		j.columns = append(j.columns, c)

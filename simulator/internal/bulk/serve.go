@@ -281,7 +281,7 @@ func (js *Jobs) target(c *rest.Call, j *job, b createBody) bool {
 	js.db.RLock()
 	defer js.db.RUnlock()
 	op, known := operations[strings.ToLower(b.Operation)]
-	o := js.db.Schema.Object(b.Object)
+	o := c.Schema.Object(b.Object)
 	switch {
 	case b.Object == "":
 		fail(c.W, http.StatusBadRequest, "INVALIDJOB", "InvalidJob : object is required")
@@ -289,7 +289,7 @@ func (js *Jobs) target(c *rest.Call, j *job, b createBody) bool {
 	case !known:
 		fail(c.W, http.StatusBadRequest, "INVALIDJOB", "InvalidJob : Invalid operation: "+b.Operation)
 		return false
-	case o == nil || !o.Has('c'):
+	case o == nil || !o.Has('T'): // setup objects have no triggers and no Bulk
 		fail(c.W, http.StatusBadRequest, "INVALIDENTITY", "Entity '"+b.Object+"' is not supported by the Bulk API.")
 		return false
 	}
@@ -511,7 +511,7 @@ func (js *Jobs) createQuery(c *rest.Call) {
 		fail(c.W, http.StatusBadRequest, "LIMIT_EXCEEDED", "Max bulk v2 query jobs (10000) per 24 hrs has been reached ("+strconv.Itoa(made+1)+")")
 		return
 	}
-	if err := js.compile(j, b.Query); err != nil {
+	if err := js.compile(c, j, b.Query); err != nil {
 		fail(c.W, http.StatusBadRequest, err.Code, err.Message)
 		return
 	}
@@ -526,7 +526,7 @@ func (js *Jobs) createQuery(c *rest.Call) {
 }
 
 // compile checks a Bulk query: what REST can and Bulk cannot is refused.
-func (js *Jobs) compile(j *job, text string) *soql.Error {
+func (js *Jobs) compile(c *rest.Call, j *job, text string) *soql.Error {
 	q, err := soql.Parse(text)
 	if err != nil {
 		return err
@@ -552,10 +552,10 @@ func (js *Jobs) compile(j *job, text string) *soql.Error {
 	}
 	js.db.RLock()
 	defer js.db.RUnlock()
-	if o := js.db.Schema.Object(q.Object); o != nil && !o.Has('c') && o.Name != "User" {
+	if o := c.Schema.Object(q.Object); o != nil && !o.Has('T') {
 		return &soql.Error{Code: "INVALIDENTITY", Message: "Entity '" + o.Name + "' is not supported by the Bulk API."}
 	}
-	plan, err := query.Compile(js.db, q, j.operation == "queryAll", time.UTC)
+	plan, err := query.Compile(js.db, c.Schema, q, j.operation == "queryAll", time.UTC)
 	if err != nil {
 		return err
 	}

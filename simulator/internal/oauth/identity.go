@@ -35,7 +35,9 @@ func (s *Server) userByName(username string) string {
 func (s *Server) history(r *http.Request, userID, status string) {
 	if userID == "" {
 		if userID = s.userByName(r.Form.Get("username")); userID == "" {
+			s.mu.Lock()
 			userID = s.cfg.RunAs
+			s.mu.Unlock()
 		}
 	}
 	s.db.Lock()

@@ -102,6 +102,13 @@ func (s *Server) SetPolicy(p Policy) {
 	s.policy = p
 }
 
+// SetRunAs sets the user of client credentials.
+func (s *Server) SetRunAs(userID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.RunAs = userID
+}
+
 // ExpireAll ends every access token.
 func (s *Server) ExpireAll() {
 	s.mu.Lock()

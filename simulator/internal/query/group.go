@@ -70,7 +70,7 @@ func (c *compiler) grouping() (*grouping, *soql.Error) {
 			}
 			k = groupKey{text: strings.ToLower(it.Func + "(" + strings.Join(it.Path, ".") + ")"), eval: eval, field: f}
 		} else {
-			p, err := resolve(c.db.Schema, c.q, c.table.Object, it.Path, it.Pos)
+			p, err := resolve(c.schema, c.q, c.object, it.Path, it.Pos)
 			if err != nil {
 				return nil, err
 			}
@@ -126,10 +126,10 @@ func (c *compiler) groupItem(g *grouping, it soql.Item) (key, agg int, err *soql
 	if !it.Aggregate() {
 		text := strings.ToLower(it.Func + "(" + strings.Join(it.Path, ".") + ")")
 		if it.Func == "" {
-			if i := slices.IndexFunc(g.outputs, func(o output) bool { return len(it.Path) == 1 && o.name == it.Path[0] }); i >= 0 && len(g.outputs) > 0 && c.table.Object.Field(it.Path[0]) == nil {
+			if i := slices.IndexFunc(g.outputs, func(o output) bool { return len(it.Path) == 1 && o.name == it.Path[0] }); i >= 0 && len(g.outputs) > 0 && c.object.Field(it.Path[0]) == nil {
 				return g.outputs[i].key, g.outputs[i].agg, nil
 			}
-			p, err := resolve(c.db.Schema, c.q, c.table.Object, it.Path, it.Pos)
+			p, err := resolve(c.schema, c.q, c.object, it.Path, it.Pos)
 			if err != nil {
 				return 0, 0, err
 			}
@@ -143,7 +143,7 @@ func (c *compiler) groupItem(g *grouping, it soql.Item) (key, agg int, err *soql
 	}
 	a := aggregate{fn: it.Func, text: it.Func + "()"}
 	if len(it.Path) > 0 {
-		p, err := resolve(c.db.Schema, c.q, c.table.Object, it.Path, it.Pos)
+		p, err := resolve(c.schema, c.q, c.object, it.Path, it.Pos)
 		if err != nil {
 			return 0, 0, err
 		}

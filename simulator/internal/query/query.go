@@ -65,17 +65,19 @@ type item struct {
 }
 
 type compiler struct {
-	db    *store.DB
-	q     *soql.Query
-	table *store.Table
-	zone  *time.Location
-	now   time.Time
-	joins int
+	db     *store.DB
+	schema *schema.Schema // as the user sees it
+	object *schema.Object
+	q      *soql.Query
+	table  *store.Table
+	zone   *time.Location
+	now    time.Time
+	joins  int
 }
 
-// Compile checks a query against the schema; all takes deleted records in (queryAll).
-func Compile(db *store.DB, q *soql.Query, all bool, zone *time.Location) (*Plan, *soql.Error) {
-	c, err := compile(db, q, zone, db.Now())
+// Compile checks a query against the schema as the user sees it; all takes deleted records in (queryAll).
+func Compile(db *store.DB, s *schema.Schema, q *soql.Query, all bool, zone *time.Location) (*Plan, *soql.Error) {
+	c, err := compile(db, s, q, zone, db.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -83,16 +85,17 @@ func Compile(db *store.DB, q *soql.Query, all bool, zone *time.Location) (*Plan,
 	return &Plan{Query: q, Table: c.table, All: c.all, compiled: c}, nil
 }
 
-func compile(db *store.DB, q *soql.Query, zone *time.Location, now time.Time) (*compiled, *soql.Error) {
-	o := db.Schema.Object(q.Object)
+func compile(db *store.DB, s *schema.Schema, q *soql.Query, zone *time.Location, now time.Time) (*compiled, *soql.Error) {
+	o := s.Object(q.Object)
 	if o == nil {
 		return nil, soql.At(q.Text, q.FromPos, "INVALID_TYPE", fmt.Sprintf("sObject type '%s' is not supported. If you are attempting to use a custom object, be sure to append the '__c' after the entity name.%s", q.Object, wsdl))
 	}
-	return compileOn(db, q, db.Table(o.Name), zone, now)
+	return compileOn(db, s, q, o, zone, now)
 }
 
-func compileOn(db *store.DB, q *soql.Query, t *store.Table, zone *time.Location, now time.Time) (*compiled, *soql.Error) {
-	c := &compiler{db: db, q: q, table: t, zone: zone, now: now}
+func compileOn(db *store.DB, s *schema.Schema, q *soql.Query, o *schema.Object, zone *time.Location, now time.Time) (*compiled, *soql.Error) {
+	t := db.Table(o.Name)
+	c := &compiler{db: db, schema: s, object: o, q: q, table: t, zone: zone, now: now}
 	out := &compiled{db: db, q: q, table: t, limit: q.Limit, offset: q.Offset, all: q.AllRows}
 	if !t.Object.Has('q') {
 		return nil, &soql.Error{Code: "INVALID_TYPE_FOR_OPERATION", Message: "entity type " + t.Object.Name + " does not support query"}
@@ -131,7 +134,7 @@ func compileOn(db *store.DB, q *soql.Query, t *store.Table, zone *time.Location,
 		if o.Item.Func != "" {
 			return nil, soql.At(q.Text, o.Item.Pos, "MALFORMED_QUERY", "Ordered field must be grouped or aggregated: "+o.Item.Func)
 		}
-		p, err := resolve(db.Schema, q, t.Object, o.Item.Path, o.Item.Pos)
+		p, err := resolve(c.schema, q, c.object, o.Item.Path, o.Item.Pos)
 		if err != nil {
 			return nil, err
 		}
@@ -186,7 +189,7 @@ func (c *compiler) selection() (*node, *soql.Error) {
 		default:
 			return nil, soql.At(c.q.Text, it.Pos, "MALFORMED_QUERY", fmt.Sprintf("unexpected token: '%s'", it.Func))
 		}
-		p, err := resolve(c.db.Schema, c.q, c.table.Object, it.Path, it.Pos)
+		p, err := resolve(c.schema, c.q, c.object, it.Path, it.Pos)
 		if err != nil {
 			return nil, err
 		}
@@ -233,7 +236,7 @@ func (c *compiler) fieldsOf(root *node, it soql.Item, seen map[string]bool) *soq
 		return &soql.Error{Code: "MALFORMED_QUERY", Message: "The SOQL FIELDS function must have a LIMIT of at most 200"}
 	}
 	added := false
-	for _, f := range c.table.Object.Fields {
+	for _, f := range c.object.Fields {
 		if kind == "STANDARD" && f.Custom || kind == "CUSTOM" && !f.Custom || seen[f.Name] {
 			continue
 		}
@@ -248,16 +251,19 @@ func (c *compiler) fieldsOf(root *node, it soql.Item, seen map[string]bool) *soq
 }
 
 func (c *compiler) child(it soql.Item) (*item, *soql.Error) {
-	rel, ok := c.table.Object.Child(it.Sub.Object)
+	rel, ok := c.object.Child(it.Sub.Object)
 	if !ok {
 		return nil, soql.At(c.q.Text, it.Sub.FromPos, "INVALID_TYPE", fmt.Sprintf("Didn't understand relationship '%s' in FROM part of query call. If you are attempting to use a custom relationship, be sure to append the '__r' after the custom relationship name.%s", it.Sub.Object, wsdl))
 	}
-	t := c.db.Table(rel.Object)
-	sub, err := compileOn(c.db, it.Sub, t, c.zone, c.now)
+	child := c.schema.Object(rel.Object)
+	if child == nil || child.Field(rel.Field) == nil {
+		return nil, soql.At(c.q.Text, it.Sub.FromPos, "INVALID_TYPE", fmt.Sprintf("Didn't understand relationship '%s' in FROM part of query call.%s", it.Sub.Object, wsdl))
+	}
+	sub, err := compileOn(c.db, c.schema, it.Sub, child, c.zone, c.now)
 	if err != nil {
 		return nil, err
 	}
-	return &item{key: rel.Relationship, sub: sub, child: t.Object.Field(rel.Field)}, nil
+	return &item{key: rel.Relationship, sub: sub, child: child.Field(rel.Field)}, nil
 }
 
 // Find gives the serials of the records that the query answers, in order.

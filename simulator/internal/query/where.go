@@ -108,7 +108,7 @@ func (c *compiler) compare(e *soql.Compare) (cond, *soql.Error) {
 	if e.Item.Func != "" {
 		return c.compareFunc(e)
 	}
-	p, err := resolve(c.db.Schema, c.q, c.table.Object, e.Item.Path, e.Item.Pos)
+	p, err := resolve(c.schema, c.q, c.object, e.Item.Path, e.Item.Pos)
 	if err != nil {
 		return cond{}, err
 	}
@@ -464,7 +464,7 @@ func (c *compiler) semiJoin(e *soql.Compare, p path) (cond, *soql.Error) {
 	if c.joins++; c.joins > 2 {
 		return cond{}, &soql.Error{Code: "EXCEEDED_MAX_SEMIJOIN_SUBSELECTS", Message: "Maximum 2 semi join sub-selects are allowed"}
 	}
-	sub, err := compile(c.db, e.Sub, c.zone, c.now)
+	sub, err := compile(c.db, c.schema, e.Sub, c.zone, c.now)
 	if err != nil {
 		return cond{}, err
 	}
@@ -526,7 +526,7 @@ func (c *compiler) function(i soql.Item) (func(uint32, *store.Row) string, *sche
 	if !ok {
 		return nil, nil, soql.At(c.q.Text, i.Pos, "MALFORMED_QUERY", fmt.Sprintf("unexpected token: '%s'", i.Func))
 	}
-	p, err := resolve(c.db.Schema, c.q, c.table.Object, i.Path, i.Pos)
+	p, err := resolve(c.schema, c.q, c.object, i.Path, i.Pos)
 	if err != nil {
 		return nil, nil, err
 	}

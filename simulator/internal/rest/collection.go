@@ -89,7 +89,7 @@ func tooMany(limit int) reply.Error {
 }
 
 // typeOf finds the object that a record of a collection names.
-func (a *API) typeOf(v *value) (*schema.Object, *save.Error) {
+func (a *API) typeOf(c *Call, v *value) (*schema.Object, *save.Error) {
 	attrs := v.get("attributes")
 	if attrs == nil {
 		return nil, &save.Error{Code: "JSON_PARSER_ERROR", Message: "Nested object for polymorphic foreign key must have an attributes field before any other fields."}
@@ -98,7 +98,7 @@ func (a *API) typeOf(v *value) (*schema.Object, *save.Error) {
 	if t == nil {
 		return nil, &save.Error{Code: "INVALID_TYPE", Message: "sObject type is missing in attributes"}
 	}
-	o := a.DB.Schema.Object(t.text)
+	o := c.Schema.Object(t.text)
 	if o == nil {
 		return nil, &save.Error{Code: "INVALID_TYPE", Message: "sObject type '" + t.text + "' is not supported. If you are attempting to use a custom object, be sure to append the '__c' after the entity name. Please reference your WSDL or the describe call for the appropriate names."}
 	}
@@ -119,10 +119,10 @@ func (a *API) collectionSave(c *Call) {
 	objects := make([]*schema.Object, len(list))
 	rows := make([]save.Row, len(list))
 	for i := range list {
-		o, fault := a.typeOf(&list[i])
+		o, fault := a.typeOf(c, &list[i])
 		if fault != nil {
 			rows[i].Fault = fault
-			o = a.DB.Schema.Object("Contact") // any: the row is not saved
+			o = c.Schema.Object("User") // any: the row is not saved
 			if i > 0 {
 				o = objects[i-1]
 			}
@@ -172,7 +172,7 @@ func (c *Call) answerCollection(results []save.Result, upsert bool) {
 }
 
 func (a *API) collectionUpsert(c *Call, object, field string) {
-	o := a.object(object)
+	o := c.object(object)
 	if o == nil {
 		reply.NotFound(c.W)
 		return
@@ -191,7 +191,7 @@ func (a *API) collectionUpsert(c *Call, object, field string) {
 	a.DB.RLock()
 	rows := make([]save.Row, len(list))
 	for i := range list {
-		t, fault := a.typeOf(&list[i])
+		t, fault := a.typeOf(c, &list[i])
 		switch {
 		case fault != nil:
 			rows[i].Fault = fault
@@ -236,11 +236,11 @@ func (a *API) collectionDelete(c *Call) {
 		rows[i].ID = id
 		canonical, ok := store.ValidID(id)
 		if ok {
-			objects[i] = a.DB.Schema.ByPrefix(canonical[:3])
+			objects[i] = c.Schema.ByPrefix(canonical[:3])
 		}
 		if objects[i] == nil {
 			rows[i].Fault = &save.Error{Code: "MALFORMED_ID", Message: "malformed id " + id}
-			objects[i] = a.DB.Schema.Object("Contact")
+			objects[i] = c.Schema.Object("User")
 			if i > 0 {
 				objects[i] = objects[i-1]
 			}
@@ -251,7 +251,7 @@ func (a *API) collectionDelete(c *Call) {
 }
 
 func (a *API) collectionRetrieve(c *Call, object string) {
-	o := a.object(object)
+	o := c.object(object)
 	if o == nil {
 		reply.NotFound(c.W)
 		return

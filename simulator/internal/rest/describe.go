@@ -127,8 +127,8 @@ func (a *API) describeGlobal(c *Call) {
 	a.DB.RLock()
 	defer a.DB.RUnlock()
 	entries := []globalEntry{}
-	for _, name := range a.DB.Schema.Names() {
-		entries = append(entries, c.globalEntry(a.DB.Schema.Object(name)))
+	for _, name := range c.Schema.Names() {
+		entries = append(entries, c.globalEntry(c.Schema.Object(name)))
 	}
 	reply.JSON(c.W, http.StatusOK, struct {
 		Encoding string        `json:"encoding"`

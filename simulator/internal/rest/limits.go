@@ -62,10 +62,10 @@ func (a *API) recordCount(c *Call) {
 	a.DB.RLock()
 	names := split(c.R.URL.Query().Get("sObjects"))
 	if len(names) == 0 {
-		names = a.DB.Schema.Names()
+		names = c.Schema.Names()
 	}
 	for _, name := range names {
-		if o := a.DB.Schema.Object(name); o != nil {
+		if o := c.Schema.Object(name); o != nil {
 			if n := a.DB.Table(o.Name).Live(); n > 0 {
 				out = append(out, count{n, o.Name})
 			}

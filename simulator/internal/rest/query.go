@@ -55,7 +55,7 @@ func (a *API) query(c *Call, path []string) {
 		return
 	}
 	a.DB.RLock()
-	plan, err := query.Compile(a.DB, parsed, all, a.zone(c.Session.UserID))
+	plan, err := query.Compile(a.DB, c.Schema, parsed, all, a.zone(c.Session.UserID))
 	if err != nil {
 		a.DB.RUnlock()
 		c.queryError(err)

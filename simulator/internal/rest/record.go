@@ -21,7 +21,7 @@ func (a *API) sobjects(c *Call, path []string) {
 		}
 		return
 	}
-	o := a.object(path[0])
+	o := c.object(path[0])
 	if o == nil {
 		reply.NotFound(c.W)
 		return
@@ -68,11 +68,8 @@ func (a *API) sobjects(c *Call, path []string) {
 	a.byKey(c, o, path[1], strings.Join(path[2:], "/")) // a value with slashes may come unescaped
 }
 
-func (a *API) object(name string) *schema.Object {
-	a.DB.RLock()
-	defer a.DB.RUnlock()
-	return a.DB.Schema.Object(name)
-}
+// object finds an object that the user may see. The call's schema is the org's own or a copy; neither loses objects.
+func (c *Call) object(name string) *schema.Object { return c.Schema.Object(name) }
 
 func (a *API) table(o *schema.Object) *store.Table { return a.DB.Table(o.Name) }
 

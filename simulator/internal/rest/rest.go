@@ -14,6 +14,7 @@ import (
 	"github.com/catalogsync/catalogsync/simulator/internal/oauth"
 	"github.com/catalogsync/catalogsync/simulator/internal/reply"
 	"github.com/catalogsync/catalogsync/simulator/internal/save"
+	"github.com/catalogsync/catalogsync/simulator/internal/schema"
 	"github.com/catalogsync/catalogsync/simulator/internal/store"
 )
 
@@ -34,11 +35,12 @@ type API struct {
 	cursorNo uint32
 	changed  time.Time // of the schema
 	etag     string
+	views    map[string]view // of the schema, by user
 }
 
 // New makes the REST side of an org.
 func New(db *store.DB, p *save.Pipeline, orgID string, newest, limit int) *API {
-	a := &API{DB: db, Pipeline: p, OrgID: orgID, Newest: newest, Limit: limit, cursors: map[string]*cursor{}}
+	a := &API{DB: db, Pipeline: p, OrgID: orgID, Newest: newest, Limit: limit, cursors: map[string]*cursor{}, views: map[string]view{}}
 	a.SchemaChanged()
 	return a
 }
@@ -53,13 +55,14 @@ type Call struct {
 	Session   *oauth.Session
 	RequestID string
 	Origin    string
-	Tx        *save.Tx // of a composite request that stands or falls as one
+	Schema    *schema.Schema // as the session's user sees it
+	Tx        *save.Tx       // of a composite request that stands or falls as one
 }
 
 // Caller is who saves on behalf of the call.
 func (c *Call) Caller() save.Caller {
 	h := strings.ToLower(strings.ReplaceAll(c.R.Header.Get("Sforce-Duplicate-Rule-Header"), " ", ""))
-	return save.Caller{UserID: c.Session.UserID, RequestID: c.RequestID, CallOptions: c.R.Header.Get("Sforce-Call-Options"), AllowSave: strings.Contains(h, "allowsave=true"), Tx: c.Tx}
+	return save.Caller{UserID: c.Session.UserID, RequestID: c.RequestID, CallOptions: c.R.Header.Get("Sforce-Call-Options"), Schema: c.Schema, AllowSave: strings.Contains(h, "allowsave=true"), Tx: c.Tx}
 }
 
 // Number is the call's version as a number: 67.

@@ -27,7 +27,7 @@ type planting struct {
 
 // tree creates records with their children, all or none.
 func (a *API) tree(c *Call, object string) {
-	o := a.object(object)
+	o := c.object(object)
 	if o == nil {
 		reply.NotFound(c.W)
 		return
@@ -105,7 +105,7 @@ func (p *planting) plant(o *schema.Object, records []value, parentID string, loo
 		}
 		p.done = append(p.done, treeResult{ReferenceID: ref, ID: r.ID})
 		for _, ch := range children {
-			child := p.object(ch.rel.Object)
+			child := p.c.object(ch.rel.Object)
 			p.plant(child, ch.records, r.ID, child.Field(ch.rel.Field), depth+1)
 		}
 	}

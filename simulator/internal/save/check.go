@@ -99,7 +99,7 @@ func missing(t *store.Table, op Op, values []string, row *Row) *Error {
 		if op == Update {
 			named := false
 			for i := range row.Columns {
-				named = named || row.Columns[i].Field == f && row.Values[i].Kind != Ignore
+				named = named || row.Columns[i].Field.Slot == f.Slot && row.Values[i].Kind != Ignore
 			}
 			if !named {
 				continue
@@ -303,6 +303,15 @@ func (b *batch) putParent(t *store.Table, c *Column, v Value) *Error {
 }
 
 func (b *batch) unique(t *store.Table, serial uint32, row *Row, op Op) *Error {
+	if op == Insert && t.Object.Name == "PermissionSetAssignment" {
+		assignee, set := t.Object.Field("AssigneeId"), t.Object.Field("PermissionSetId")
+		for n := range t.Lookup(assignee, b.values[assignee.Slot]) {
+			if v := b.values[set.Slot]; v != "" && t.Row(n).State == store.Live && t.Row(n).Get(set.Slot) == v {
+				return &Error{Code: "DUPLICATE_VALUE", Fields: []string{"AssigneeId", "PermissionSetId"},
+					Message: fmt.Sprintf("Duplicate PermissionSetAssignment.  Assignee: %s; Permission Set: %s", b.values[assignee.Slot][:15], v[:15])}
+			}
+		}
+	}
 	for i := range row.Columns {
 		f := row.Columns[i].Field
 		if !f.Unique || b.values[f.Slot] == "" || row.Values[i].Kind == Ignore {

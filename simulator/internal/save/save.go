@@ -68,9 +68,10 @@ type Caller struct {
 	RequestID   string
 	JobID       string
 	CallOptions string
-	AllowSave   bool // Sforce-Duplicate-Rule-Header: allowSave=true
-	Bulk        bool // messages in the words of Bulk results
-	Tx          *Tx  // set when several saves stand or fall together
+	AllowSave   bool           // Sforce-Duplicate-Rule-Header: allowSave=true
+	Bulk        bool           // messages in the words of Bulk results
+	Schema      *schema.Schema // as the user sees it; nil: all of it
+	Tx          *Tx            // set when several saves stand or fall together
 }
 
 // Tx collects what several saves did, so that it can be taken back. Until Commit nothing of it is in the ledger, though
@@ -246,6 +247,9 @@ func (b *batch) row(t *store.Table, op Op, key *schema.Field, row *Row, twice ma
 	if row.Fault != nil {
 		return Result{Errors: []Error{*row.Fault}}
 	}
+	if err := b.mayNot(t, op); err != nil {
+		return Result{Errors: []Error{*err}}
+	}
 	switch op {
 	case Insert:
 		return b.insert(t, row)
@@ -261,6 +265,25 @@ func (b *batch) row(t *store.Table, op Op, key *schema.Field, row *Row, twice ma
 		return b.remove(t, op, row.ID)
 	}
 	return Result{Errors: []Error{{Code: "UNKNOWN_EXCEPTION", Message: "operation " + string(op), Status: 500}}}
+}
+
+// mayNot says which right on the object the user lacks.
+func (b *batch) mayNot(t *store.Table, op Op) *Error {
+	if b.caller.Schema == nil {
+		return nil
+	}
+	o := b.caller.Schema.Object(t.Object.Name)
+	switch {
+	case o == nil:
+		return &Error{Code: "INVALID_TYPE", Message: "sObject type '" + t.Object.Name + "' is not supported."}
+	case op == Insert && !o.Has('c'), op == Upsert && !o.Has('c') && !o.Has('u'):
+		return &Error{Code: "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", Message: "entity type cannot be inserted: " + t.Object.Label}
+	case op == Update && !o.Has('u'):
+		return &Error{Code: "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", Message: "entity type cannot be updated: " + t.Object.Label}
+	case (op == Delete || op == HardDelete) && !o.Has('d'):
+		return &Error{Code: "INSUFFICIENT_ACCESS_OR_READONLY", Message: "insufficient access rights on object id"}
+	}
+	return nil
 }
 
 // target finds the record that an id as sent means.
@@ -318,7 +341,7 @@ func (b *batch) upsert(t *store.Table, key *schema.Field, row *Row, twice map[st
 		return r
 	case 1:
 		for i := range row.Columns { // the key found the record: it is not written again, in another case say
-			if row.Columns[i].Field == key {
+			if row.Columns[i].Field.Slot == key.Slot {
 				row.Values[i].Kind = Ignore
 			}
 		}

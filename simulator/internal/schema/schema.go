@@ -188,6 +188,11 @@ func parseObject(text string) (*Object, error) {
 
 func (o *Object) add(f *Field) {
 	f.Slot = len(o.Fields)
+	o.enter(f)
+}
+
+// enter makes a field part of the object without giving it a slot.
+func (o *Object) enter(f *Field) {
 	o.Fields = append(o.Fields, f)
 	o.byName[strings.ToLower(f.Name)] = f
 	o.byName[f.Name] = f

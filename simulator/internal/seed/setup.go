@@ -33,7 +33,7 @@ func setup(db *store.DB, now time.Time, org, admin, adminProfile, full string) {
 				"PermissionsDelete": fmt.Sprint(parent == hidden), "PermissionsViewAllRecords": fmt.Sprint(parent == hidden), "PermissionsModifyAllRecords": fmt.Sprint(parent == hidden)})
 			for _, f := range db.Schema.Object(object).Fields {
 				if f.Permissionable {
-					add("FieldPermissions", map[string]string{"ParentId": parent, "SobjectType": object, "Field": object + "." + f.Name, "PermissionsRead": "true", "PermissionsEdit": fmt.Sprint(f.Updateable)})
+					add("FieldPermissions", map[string]string{"ParentId": parent, "SobjectType": object, "Field": object + "." + f.Name, "PermissionsRead": "true", "PermissionsEdit": fmt.Sprint(f.Createable || f.Updateable)})
 				}
 			}
 		}

@@ -44,6 +44,7 @@ type Table struct {
 	chunks  [][]Row
 	count   uint32 // rows ever made
 	live    int
+	changes uint64   // writes so far
 	indexes []*index // by slot; nil: not indexed
 }
 
@@ -128,6 +129,9 @@ func (t *Table) Live() int { return t.live }
 // DB is the org that the table belongs to.
 func (t *Table) DB() *DB { return t.db }
 
+// Changes counts the writes to the table, so that what was derived from it can be known to be stale.
+func (t *Table) Changes() uint64 { return t.changes }
+
 // Insert adds a live record with values by slot ("" is null) and returns its serial.
 func (t *Table) Insert(values []string, now time.Time, user uint32) uint32 {
 	if len(t.chunks) == 0 || len(t.chunks[len(t.chunks)-1]) == chunk {
@@ -138,12 +142,14 @@ func (t *Table) Insert(values []string, now time.Time, user uint32) uint32 {
 	t.chunks[last] = append(t.chunks[last], Row{data: pack(values), Created: sec, Modified: sec, Modstamp: sec, CreatedBy: user, ModifiedBy: user})
 	t.count++
 	t.live++
+	t.changes++
 	t.index(t.count, values, nil)
 	return t.count
 }
 
 // Update replaces the values of a record; old are its values so far.
 func (t *Table) Update(serial uint32, values, old []string, now time.Time, user uint32) {
+	t.changes++
 	r := t.Row(serial)
 	r.data = pack(values)
 	r.Modified, r.Modstamp, r.ModifiedBy = uint32(now.Unix()), uint32(now.Unix()), user
@@ -152,6 +158,7 @@ func (t *Table) Update(serial uint32, values, old []string, now time.Time, user 
 
 // SetState moves a record into or out of the recycle bin, or purges it.
 func (t *Table) SetState(serial uint32, state uint8, now time.Time) {
+	t.changes++
 	r := t.Row(serial)
 	if r.State == Live {
 		t.live--
@@ -168,6 +175,7 @@ func (t *Table) SetState(serial uint32, state uint8, now time.Time) {
 
 // Rollback puts a row back as it was in a copy made under the same lock.
 func (t *Table) Rollback(serial uint32, r Row) {
+	t.changes++
 	now := t.Row(serial)
 	switch {
 	case now.State == Live && r.State != Live:
