@@ -23,7 +23,7 @@ func TestDirectory(t *testing.T) {
 	})
 }
 
-func open(t *testing.T, url string) *postgres.Directory {
+func open(t testing.TB, url string) *postgres.Directory {
 	t.Helper()
 	d, err := postgres.Open(t.Context(), url)
 	if err != nil {
