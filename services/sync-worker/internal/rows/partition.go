@@ -11,7 +11,8 @@ import (
 )
 
 // Batches are cut by size. The target is for one message before compression; what all parts of a writer hold together
-// is bounded by budget, so that a run with more parts buffers less for each.
+// is bounded by budget, so that a run with more parts buffers less for each. A row that is longer than the target goes
+// alone: lines of people end at 1 MiB, which is also what the bus takes.
 const (
 	target = 512 << 10
 	budget = 16 << 20
@@ -44,14 +45,16 @@ func NewRows(p *Publisher, kind string, columns []string, parts int) *Rows {
 
 // Add takes a row; the writer keeps it until it is published.
 func (w *Rows) Add(ctx context.Context, part int, key string, row *rowv1.Row) error {
-	b := &w.parts[part]
+	b, size := &w.parts[part], len(key)+proto.Size(row)+4
+	if b.size+size > w.limit {
+		if err := w.flush(ctx, part); err != nil {
+			return err
+		}
+	}
 	b.keys = append(b.keys, key)
 	b.rows = append(b.rows, row)
-	b.size += len(key) + proto.Size(row) + 4
-	if b.size < w.limit {
-		return nil
-	}
-	return w.flush(ctx, part)
+	b.size += size
+	return nil
 }
 
 func (w *Rows) flush(ctx context.Context, part int) error {
@@ -98,12 +101,15 @@ func NewChanges(p *Publisher, action syncv1.Action, columns []string) *Changes {
 
 // Add takes a change; the writer keeps it until it is published.
 func (w *Changes) Add(ctx context.Context, c *eventv1.PlannedChange) error {
-	w.buf = append(w.buf, c)
-	w.size += proto.Size(c) + 4
-	if w.size < target {
-		return nil
+	size := proto.Size(c) + 4
+	if w.size+size > target {
+		if err := w.Close(ctx); err != nil {
+			return err
+		}
 	}
-	return w.Close(ctx)
+	w.buf = append(w.buf, c)
+	w.size += size
+	return nil
 }
 
 // Close publishes what is left.
@@ -131,12 +137,15 @@ func NewOutcomes(p *Publisher) *Outcomes { return &Outcomes{p: p} }
 
 // Add takes an outcome; the writer keeps it until it is published.
 func (w *Outcomes) Add(ctx context.Context, o *syncv1.Outcome) error {
-	w.buf = append(w.buf, o)
-	w.size += proto.Size(o) + 4
-	if w.size < target {
-		return nil
+	size := proto.Size(o) + 4
+	if w.size+size > target {
+		if err := w.Close(ctx); err != nil {
+			return err
+		}
 	}
-	return w.Close(ctx)
+	w.buf = append(w.buf, o)
+	w.size += size
+	return nil
 }
 
 // Close publishes what is left.
@@ -172,17 +181,19 @@ func NewWritten(p *Publisher, columns []string, parts int) *Written {
 // Add takes the outcome of a written record and the values that were written to it.
 func (w *Written) Add(ctx context.Context, o *syncv1.Outcome, after *rowv1.Row) error {
 	part := Part(o.GetRecordId(), len(w.parts))
-	b := &w.parts[part]
+	b, size := &w.parts[part], proto.Size(o)+proto.Size(after)+8
+	if b.size+size > w.limit {
+		if err := w.flush(ctx, part); err != nil {
+			return err
+		}
+	}
 	if b.m == nil {
 		b.m = &eventv1.WrittenRows{Columns: w.columns}
 	}
 	b.m.Outcomes = append(b.m.Outcomes, o)
 	b.m.Rows = append(b.m.Rows, after)
-	b.size += proto.Size(o) + proto.Size(after) + 8
-	if b.size < w.limit {
-		return nil
-	}
-	return w.flush(ctx, part)
+	b.size += size
+	return nil
 }
 
 func (w *Written) flush(ctx context.Context, part int) error {
