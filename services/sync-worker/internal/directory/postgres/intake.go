@@ -72,8 +72,7 @@ func (s *intakeStore) Attributes(ctx context.Context) ([]string, error) {
 	return names, s.d.classify(err, "begin the import")
 }
 
-// wanted are the people of the tenant $1 with the ids $2. It is a join, not id = ANY: with a generic plan that compares
-// every person of the tenant with every id.
+// wanted are the people of the tenant $1 with the ids $2.
 const wanted = "unnest($2::text[]) AS wanted(wanted_id) JOIN people AS p ON p.tenant = $1 AND p.id = wanted.wanted_id"
 
 func (s *intakeStore) Lookup(ctx context.Context, ids []string) (map[string]intake.Known, error) {

@@ -77,7 +77,6 @@ func storedOutcomes(ctx context.Context, tx pgx.Tx, tenant, connection string, o
 	for i, o := range outcomes {
 		ids[i] = withoutNUL(o.GetPersonId())
 	}
-	// A join, not person_id = ANY: with a generic plan that compares every row of the tenant with every id.
 	rows, err := tx.Query(ctx, `SELECT o.person_id, o.run, o.ended_at, o.kind, o.record_id FROM unnest($3::text[]) AS wanted(id)
 		JOIN outcome AS o ON o.tenant = $1 AND o.person_id = wanted.id AND o.connection = $2`, tenant, connection, ids)
 	if err != nil {

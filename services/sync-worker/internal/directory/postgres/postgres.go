@@ -54,6 +54,9 @@ func Open(ctx context.Context, url string) (*Directory, error) {
 		c.RuntimeParams["application_name"] = "catalogsync"
 	}
 	c.RuntimeParams["timezone"] = "UTC"
+	// Tables grow from nothing to millions of rows while a statement stays prepared: a plan made for the empty table
+	// would stay as well, and compare every row with every id.
+	c.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
 	d := &Directory{where: fmt.Sprintf("PostgreSQL database %s at %s", c.Database, c.Host)}
 	if d.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, d.classify(err, "connect")
