@@ -150,3 +150,14 @@ func BenchmarkMillion(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkNew is what a test pays for an org of its own.
+func BenchmarkNew(b *testing.B) {
+	for b.Loop() {
+		s, err := simulator.New(simulator.Options{ExternalIDFields: []string{"Contact.CatalogUserId__c"}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = s.Close()
+	}
+}

@@ -56,6 +56,13 @@ func (s *Server) controlHandler() http.Handler {
 		}
 		answer(w, map[string]string{"contactId": id})
 	})
+	mux.HandleFunc("POST /record/{id}/undelete", func(w http.ResponseWriter, r *http.Request) { done(w, s.Undelete(r.PathValue("id"))) })
+	mux.HandleFunc("POST /record/{id}/merge", func(w http.ResponseWriter, r *http.Request) {
+		var losers []string
+		if readControl(w, r, &losers) {
+			done(w, s.Merge(r.PathValue("id"), losers...))
+		}
+	})
 	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, map[string]any{"rules": s.faults.Rules(), "fired": s.faults.Fired()})
 	})

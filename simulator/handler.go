@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -34,6 +35,9 @@ type request struct {
 	route    string // for faults: the path below the version, or all of it
 	id       string
 }
+
+// maxURI is how many bytes a URI may have.
+const maxURI = 16_384
 
 var looksLikeID = regexp.MustCompile(`^[a-zA-Z0-9]{15}([a-zA-Z0-9]{3})?(-\d+)?$`)
 
@@ -80,6 +84,10 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Robots-Tag", "none")
 	h.Set("Vary", "Accept-Encoding")
+	if len(r.RequestURI) > maxURI {
+		w.WriteHeader(http.StatusRequestURITooLong)
+		return
+	}
 	if strings.EqualFold(r.Header.Get("Content-Encoding"), "gzip") && r.ContentLength != 0 {
 		z, err := gzip.NewReader(r.Body)
 		switch {
@@ -217,7 +225,14 @@ func (f *front) data(w http.ResponseWriter, r *http.Request, q *request) {
 		f.s.bulk.Serve(c)
 		return
 	}
+	// REST answers are made under the database's lock: they are kept until it is free, so that a client that reads slowly
+	// holds nobody up.
+	rec := newRecorder()
+	c.W = rec
 	f.s.rest.Serve(c)
+	maps.Copy(w.Header(), rec.header)
+	w.WriteHeader(rec.status)
+	_, _ = w.Write(rec.body.Bytes())
 }
 
 func limitInfo(used int64, limit int) string {

@@ -157,6 +157,37 @@ func TestConvertedLead(t *testing.T) {
 	o.want(o.query("SELECT ConvertedContactId FROM Lead WHERE IsConverted = true"), 200, `*"ConvertedContactId":"`+contact+`"}]}`)
 }
 
+func TestMergeAndRecycleBin(t *testing.T) {
+	t.Parallel()
+	o := start(t, simulator.Options{})
+	winner, loser := o.create("Contact", map[string]string{"LastName": "w"}), o.create("Contact", map[string]string{"LastName": "l", "Email": "l@x.org"})
+	child := o.create("Contact", map[string]string{"LastName": "c", "ReportsToId": loser})
+	if err := o.Merge(winner, loser); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Merge(winner, loser); err == nil {
+		t.Error("a deleted record was merged")
+	}
+	o.want(o.do("GET", "/queryAll?q=SELECT+Id,MasterRecordId+FROM+Contact+WHERE+IsDeleted=true", ""), 200, `*"Id":"`+loser+`","MasterRecordId":"`+winner+`"}]}`)
+	o.want(o.query("SELECT Id FROM Contact WHERE ReportsToId = '"+winner+"'"), 200, `*"Id":"`+child+`"}]}`)
+	o.want(o.do("PATCH", "/composite/sobjects", `{"records":[{"attributes":{"type":"Contact"},"id":"`+loser+`","LastName":"x"}]}`), 200, `[{"success":false,"errors":[{"statusCode":"ENTITY_IS_DELETED","message":"entity is deleted","fields":[]}]}]`)
+	if err := o.Undelete(loser); err != nil {
+		t.Fatal(err)
+	}
+	o.want(o.query("SELECT COUNT() FROM Contact WHERE Email = 'L@X.org'"), 200, `{"totalSize":1,"done":true,"records":[]}`)
+	account := o.create("Account", map[string]string{"Name": "A"})
+	if err := o.Update(child, map[string]string{"AccountId": account}); err != nil {
+		t.Fatal(err)
+	}
+	o.want(o.do("DELETE", "/sobjects/Account/"+account, ""), 204, "")
+	if r, _ := o.Record(child); !r.Deleted {
+		t.Error("a contact outlived its account")
+	}
+	if r := o.do("GET", "/query?q="+strings.Repeat("x", 17_000), ""); r.status != 414 {
+		t.Errorf("a URI of 17,000 bytes: %d", r.status)
+	}
+}
+
 func TestCollections(t *testing.T) {
 	t.Parallel()
 	o := start(t, simulator.Options{})

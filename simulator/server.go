@@ -441,6 +441,25 @@ func (s *Server) Delete(id string) error {
 	return err
 }
 
+// Undelete takes a record out of the recycle bin.
+func (s *Server) Undelete(id string) error {
+	t, err := s.tableOf(id)
+	if err != nil {
+		return err
+	}
+	_, err = s.setupSave(t, save.Undelete, save.Row{ID: id})
+	return err
+}
+
+// Merge puts the losers into the recycle bin with MasterRecordId set to the winner; their children go to the winner.
+func (s *Server) Merge(winner string, losers ...string) error {
+	t, err := s.tableOf(winner)
+	if err != nil {
+		return err
+	}
+	return s.pipe.Merge(s.setup(), t, winner, losers)
+}
+
 // ConvertLead converts a lead into a contact (of a new account named after Company) and returns the contact's id.
 func (s *Server) ConvertLead(id string) (contactID string, err error) {
 	return s.pipe.Convert(s.setup(), id)
