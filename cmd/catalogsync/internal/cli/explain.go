@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/exit"
+	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/view"
 	"github.com/catalogsync/catalogsync/internal/errs"
 )
 
@@ -27,7 +28,7 @@ func (p *program) explain(ctx context.Context, err error) error {
 	if !ok {
 		return exit.With(exit.Failed, "%v", err)
 	}
-	text := errs.Message(err)
+	text := clean(errs.Message(err))
 	switch kind := errs.KindOf(err); {
 	case kind == errs.Unavailable && !errs.IsRemote(err):
 		return exit.With(exit.Failed, "%s", p.unreachable(e))
@@ -46,6 +47,15 @@ func (p *program) explain(ctx context.Context, err error) error {
 		text += fmt.Sprintf(" (try again in %s)", after)
 	}
 	return exit.With(exit.Failed, "%s", text)
+}
+
+// clean is view.Clean for a text of several lines.
+func clean(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = view.Clean(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // unreachable explains why there is no answer.

@@ -18,6 +18,7 @@ import (
 	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/node"
 	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/view"
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
+	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/simulator"
 )
 
@@ -93,11 +94,11 @@ type tour struct {
 	client *client.Client
 	token  string
 
-	before   org         // what the org held before the first run
-	imported int64       // lines that were not taken, over all imports
-	changed  int64       // people with new values before the second run
-	plan     *syncv1.Run // that only planned
-	runs     []view.Result
+	before  org         // what the org held before the first run
+	refused int64       // lines of files that were not taken
+	changed int64       // people with new values before the second run
+	plan    *syncv1.Run // that only planned
+	runs    []view.Result
 }
 
 // org is what the simulated org has counted.
@@ -118,14 +119,14 @@ func Run(ctx context.Context, o Options) (err error) {
 		err = errors.Join(err, t.close())
 		switch {
 		case !temporary:
-		case err == nil || ctx.Err() != nil || isPartly(err):
+		case err == nil || ctx.Err() != nil || !isOurs(err):
 			err = errors.Join(err, os.RemoveAll(t.dir))
 		default:
 			fmt.Fprintf(o.Stderr, "The data was kept for a look: %s; catalogsync.log in it says more.\n", t.dir)
 		}
 		err = single(err)
 	}()
-	t.out.head(fmt.Sprintf("%s of a Catalog become %ss in a Salesforce org, which is simulated on this machine.", t.crowd(), o.Object))
+	t.out.head(fmt.Sprintf("%s become %ss in a Salesforce org, which is simulated on this machine.", t.crowd(), o.Object))
 	for _, step := range []func(context.Context) error{
 		t.start, t.importPeople, t.link, t.saveMap, t.showPlan, t.firstRun, t.change, t.nightlyRun,
 	} {
@@ -148,7 +149,7 @@ func (t *tour) crowd() string {
 	if t.PeopleFile != "" {
 		return "The people in " + filepath.Base(t.PeopleFile)
 	}
-	return view.Plural(int64(t.People), "person", "people")
+	return view.Plural(int64(t.People), "person", "people") + " of a Catalog"
 }
 
 // directory makes the data directory.
@@ -197,9 +198,12 @@ func (t *tour) close() error {
 	return errors.Join(problems...)
 }
 
-func isPartly(err error) bool {
-	e, ok := errors.AsType[*exit.Error](err)
-	return ok && e.Code == exit.Partly
+// isOurs reports whether an error is about us, and not about what we were given.
+func isOurs(err error) bool {
+	if e, ok := errors.AsType[*exit.Error](err); ok {
+		return e.Code != exit.Partly && e.Code != exit.Usage
+	}
+	return errs.KindOf(err) != errs.Invalid
 }
 
 // single returns the error inside a join of one, which keeps its text in one line.

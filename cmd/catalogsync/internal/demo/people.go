@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/exit"
 	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/view"
 	directoryv1 "github.com/catalogsync/catalogsync/gen/catalogsync/directory/v1"
 	"github.com/catalogsync/catalogsync/internal/sample"
@@ -41,7 +42,7 @@ func (t *tour) importPeople(ctx context.Context) error {
 		return fmt.Errorf("count the people: %w", err)
 	}
 	if count.GetPeople() == 0 {
-		return fmt.Errorf("%s holds nobody who could be taken; correct it and try again", name)
+		return exit.Misuse("%s holds nobody who could be taken; correct it and try again", name)
 	}
 	t.out.step("People", fmt.Sprintf("%s of %s, from %s", view.Plural(count.GetPeople(), "person", "people"),
 		view.Plural(int64(len(count.GetBySubaccount())), "subaccount", "subaccounts"), filepath.Base(name)), time.Since(began))
@@ -52,7 +53,7 @@ func (t *tour) importPeople(ctx context.Context) error {
 // remark says what an import did not do.
 func (t *tour) remark(sum *directoryv1.ImportSummary) {
 	if n := sum.GetRejected(); n > 0 {
-		t.out.more(t.out.style.Paint(view.Warn, view.Plural(n, "line was", "lines were")+" not taken, see above"))
+		t.out.more(t.out.style.Paint(view.Warn, view.Plural(n, "line was", "lines were")+" not taken; standard error says which and why"))
 	}
 	if sum.GetGoneWithheld() != "" {
 		t.out.more("nobody was marked gone, because " + view.Clean(sum.GetGoneWithheld()))
@@ -81,7 +82,7 @@ func (t *tour) load(ctx context.Context, name string, mode directoryv1.ImportMod
 	if err != nil {
 		return nil, fmt.Errorf("import %s: %w", name, err)
 	}
-	t.imported += sum.GetRejected()
+	t.refused += sum.GetRejected()
 	return sum, nil
 }
 

@@ -162,7 +162,10 @@ func (t *tour) showPlan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if t.plan, err = t.client.Follow(ctx, run.GetId(), func(*syncv1.Run) {}); err != nil {
+	progress := t.out.progress()
+	t.plan, err = t.client.Follow(ctx, run.GetId(), progress.Stage)
+	progress.Clear()
+	if err != nil {
 		return fmt.Errorf("follow the plan: %w", err)
 	}
 	if t.plan.GetPlan() == nil {

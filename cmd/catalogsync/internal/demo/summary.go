@@ -152,9 +152,15 @@ func (t *tour) sumUp(ctx context.Context) error {
 	for _, r := range t.runs {
 		problems += view.Problems(r.Run.GetCounts())
 	}
-	if problems+t.imported > 0 {
-		return exit.With(exit.Partly, "it adds up, but not everybody is in step: %s were not taken, and the runs report %s",
-			view.Plural(t.imported, "line", "lines"), view.Plural(problems, "problem", "problems"))
+	var partly []string
+	if t.refused > 0 {
+		partly = append(partly, view.Plural(t.refused, "line was", "lines were")+" not taken")
+	}
+	if problems > 0 {
+		partly = append(partly, "the runs report "+view.Plural(problems, "problem", "problems"))
+	}
+	if len(partly) > 0 {
+		return exit.With(exit.Partly, "it adds up, but not everybody is in step: %s", strings.Join(partly, ", and "))
 	}
 	return nil
 }
@@ -189,21 +195,24 @@ func (t *tour) reach() {
 		w = t.Stderr
 	}
 	token := t.file("demo.token")
+	ends := ""
+	if t.Data == "" {
+		ends = "; then the data is removed"
+	}
 	fmt.Fprintf(w, `
-%s
+%s%s
   gRPC             %s
   JSON over HTTP   http://%s
   Salesforce       %s (simulated)
-  API token        %s
-                   of an admin of the tenant %q; also in %s
+  API token        %s (an admin of the tenant %q)
 
-  export CATALOGSYNC_SERVER=%s CATALOGSYNC_TOKEN_FILE=%s
+  export CATALOGSYNC_SERVER=%s
+  export CATALOGSYNC_TOKEN_FILE=%s
   catalogsync status
   catalogsync people list --limit 5
   catalogsync runs list
-
-  curl -H "Authorization: Bearer $(cat %s)" http://%s/v1/status
-  curl -H "Authorization: Bearer $(cat %s)" "http://%s/v1/people?page_size=2"
-`, t.out.style.Paint(view.Bold, "Still running, until it is interrupted with Ctrl-C"), t.node.Addr(), t.node.HTTPAddr(), t.org.URL, t.token, tenant, token,
-		t.node.Addr(), token, token, t.node.HTTPAddr(), token, t.node.HTTPAddr())
+  curl -H "Authorization: Bearer $(cat $CATALOGSYNC_TOKEN_FILE)" http://%s/v1/status
+  curl -H "Authorization: Bearer $(cat $CATALOGSYNC_TOKEN_FILE)" "http://%s/v1/people?page_size=2"
+`, t.out.style.Paint(view.Bold, "Still running, until it is interrupted with Ctrl-C"), ends, t.node.Addr(), t.node.HTTPAddr(), t.org.URL, t.token, tenant,
+		t.node.Addr(), token, t.node.HTTPAddr(), t.node.HTTPAddr())
 }

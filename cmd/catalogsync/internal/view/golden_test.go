@@ -144,6 +144,15 @@ func TestRun(t *testing.T) {
 	golden(t, "run", func(s view.Style) string { return view.Run(s, writeRun()) })
 }
 
+func TestRunThatOnlyPlans(t *testing.T) {
+	t.Parallel()
+	golden(t, "run_plan", func(s view.Style) string {
+		planned := writeRun()
+		planned.PlanOnly, planned.State = true, syncv1.RunState_RUN_STATE_SUCCEEDED
+		return view.Run(s, planned)
+	})
+}
+
 func TestRunThatWaits(t *testing.T) {
 	t.Parallel()
 	golden(t, "run_waits", func(s view.Style) string {

@@ -81,6 +81,9 @@ func paintIf(s Style, t Tone, n int64, words string) string {
 // forecast says what the plan would cost.
 func forecast(p *syncv1.Plan) string {
 	calls := p.GetForecastApiCalls()
+	if calls == 0 {
+		return "Forecast: no API calls to apply and verify."
+	}
 	text := "Forecast: " + Plural(calls, "API call", "API calls") + " to apply and verify"
 	if most := p.GetAllocationMax(); most > 0 {
 		text += fmt.Sprintf(", %s of the %s that the org may receive in 24 hours; %s are used so far",
@@ -178,7 +181,7 @@ func value(text string, null bool) string {
 func rejected(b *strings.Builder, s Style, o *syncv1.Outcome) {
 	fmt.Fprintf(b, "  %s  %s\n", s.Paint(Bad, "! rejected"), s.Paint(Bold, Clean(o.GetPersonId())))
 	what := Clean(o.GetCode())
-	if fields := strings.Join(o.GetFields(), ", "); fields != "" {
+	if fields := strings.Join(o.GetFields(), ", "); fields != "" && !strings.HasPrefix(o.GetMessage(), o.GetFields()[0]) {
 		what = Clean(fields) + ": " + what
 	}
 	for i, line := range wrap(what+": "+Clean(o.GetMessage()), s.Width-8) {

@@ -126,12 +126,18 @@ func (p *Progress) Run(r *syncv1.Run) {
 		p.waited = r.GetReason()
 		p.Line(Words(r.GetState()), Clean(r.GetReason()))
 	}
+	p.Stage(r)
+}
+
+// Stage shows how far the present stage of a run is, and leaves nothing behind.
+func (p *Progress) Stage(r *syncv1.Run) {
 	switch {
-	case p.stage == "":
+	case r.GetStage() == "" || Ended(r):
+		p.Clear()
 	case r.GetRowsTotal() > 0:
-		p.Amount(p.stage, r.GetRowsDone(), r.GetRowsTotal(), false)
+		p.Amount(r.GetStage(), r.GetRowsDone(), r.GetRowsTotal(), false)
 	default:
-		p.Amount(p.stage, int64(r.GetTasksDone()), int64(r.GetTasksTotal()), false)
+		p.Amount(r.GetStage(), int64(r.GetTasksDone()), int64(r.GetTasksTotal()), false)
 	}
 }
 
@@ -140,13 +146,21 @@ func (p *Progress) passed(r *syncv1.Run) []string {
 	from := max(slices.Index(stages, p.stage), 0)
 	to := slices.Index(stages, r.GetStage())
 	switch {
-	case Ended(r) && p.stage != "close", r.GetStage() == "close" && p.stage != "close":
+	case p.stage == closing:
+		return nil
+	case r.GetStage() == closing:
 		to = len(stages)
-	case to <= from:
+	case r.GetState() == syncv1.RunState_RUN_STATE_SUCCEEDED, r.GetState() == syncv1.RunState_RUN_STATE_COMPLETED_WITH_FAILURES:
+		to = len(stages)
+	}
+	if to <= from {
 		return nil
 	}
 	return stages[from:to]
 }
+
+// closing is the stage after those that are shown.
+const closing = "close"
 
 // came says what a stage came to.
 func came(r *syncv1.Run, stage string) string {
@@ -165,9 +179,10 @@ func came(r *syncv1.Run, stage string) string {
 		if plan.GetCreates()+plan.GetUpdates() == 0 || r.GetPlanOnly() {
 			return ""
 		}
-		text := Plural(n.GetCreated()+n.GetUpdated(), "record", "records") + " written"
+		// Who was created and who was updated is counted when it has been read back.
+		text := Plural(plan.GetCreates()+plan.GetUpdates(), "change", "changes") + " sent to Salesforce"
 		if n.GetFailed() > 0 {
-			text += ", " + Count(n.GetFailed()) + " refused by Salesforce"
+			text += ", " + Count(n.GetFailed()) + " refused"
 		}
 		return text
 	case "verify":

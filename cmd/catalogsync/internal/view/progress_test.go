@@ -46,7 +46,7 @@ func TestProgressInLines(t *testing.T) {
   snapshot  5,000 people in the Catalog
   pull      1,000 records fetched from the org
   plan      4,000 to create, 100 to change, 899 unchanged, 1 rejected
-  apply     4,099 records written, 1 refused by Salesforce
+  apply     4,100 changes sent to Salesforce, 1 refused
   verify    4,098 records read back, equal to what was written; 1 different
 `
 		if diff := cmp.Diff(want, out.String()); diff != "" {
@@ -82,7 +82,7 @@ func TestProgressOnTerminal(t *testing.T) {
 		}
 		p.Clear()
 		text := out.String()
-		for _, want := range []string{"  apply      24%", "  apply      73%", "3000/4100", "\x1b[2K\r  apply     4,099 records written"} {
+		for _, want := range []string{"  apply      24%", "  apply      73%", "3000/4100", "\x1b[2K\r  apply     4,100 changes sent"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("width %d: there is no %q in %q", s.Width, want, text)
 			}

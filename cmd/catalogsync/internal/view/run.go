@@ -133,7 +133,12 @@ func Run(s Style, r *syncv1.Run) string {
 		[2]string{"ended", timeOrNothing(s, r.GetEndedAt())},
 		[2]string{"trace", r.GetTraceId()},
 	))
-	b.WriteString("\n" + Summary(s, []Result{{Run: r}}))
+	switch {
+	case !r.GetPlanOnly():
+		b.WriteString("\n" + Summary(s, []Result{{Run: r}}))
+	case r.GetPlan() != nil:
+		b.WriteString("\n" + Plan(s, Planned{Run: r}))
+	}
 	return b.String()
 }
 
