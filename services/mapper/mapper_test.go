@@ -293,8 +293,11 @@ func TestCheckFieldMap(t *testing.T) {
 func header(columns ...string) *mapperv1.MapHeader {
 	return &mapperv1.MapHeader{Describe: contact(), PersonColumns: columns, FieldMap: &mapperv1.FieldMap{
 		ConnectionId: "c1", Version: 1, Object: "Contact", ExternalIdField: "Catalog_Id__c", Pairs: []*mapperv1.Pair{
-			{Source: "id", Target: "Catalog_Id__c"}, {Source: "first_name", Target: "FirstName"},
-			{Source: "last_name", Target: "LastName"}, {Source: "email", Target: "Email"}, {Source: "title", Target: "Title"},
+			{Source: "id", Target: "Catalog_Id__c"},
+			{Source: "first_name", Target: "FirstName"},
+			{Source: "last_name", Target: "LastName"},
+			{Source: "email", Target: "Email"},
+			{Source: "title", Target: "Title"},
 		},
 	}}
 }

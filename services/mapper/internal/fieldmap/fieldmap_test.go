@@ -92,35 +92,41 @@ func TestCompleteAddsWhatIsMandatory(t *testing.T) {
 		added  []string
 	}{
 		"nothing given": {
-			fieldmap.Map{Object: "Contact"}, contact(),
+			fieldmap.Map{Object: "Contact"},
+			contact(),
 			fieldmap.Map{Object: "Contact", Pairs: names},
 			[]string{"FirstName", "LastName", "Email"},
 		},
 		"spelling, blanks and order are kept apart from what they mean": {
 			fieldmap.Map{Object: " contact ", Pairs: []fieldmap.Pair{
 				{Source: " title", Target: "TITLE ", Default: " none "}, {Source: "attributes.mail", Target: "email", Type: "bogus", Length: 3},
-			}}, contact(),
+			}},
+			contact(),
 			fieldmap.Map{Object: "Contact", Pairs: []fieldmap.Pair{
 				{Source: "title", Target: "Title", Default: "none", Type: "string", Length: 128},
-				{Source: "attributes.mail", Target: "Email", Type: "email", Length: 80}, names[0], names[1],
+				{Source: "attributes.mail", Target: "Email", Type: "email", Length: 80},
+				names[0], names[1],
 			}},
 			[]string{"FirstName", "LastName"},
 		},
 		"external id": {
-			fieldmap.Map{Object: "Contact", ExternalIDField: "catalog_id__C"}, contact(),
+			fieldmap.Map{Object: "Contact", ExternalIDField: "catalog_id__C"},
+			contact(),
 			fieldmap.Map{Object: "Contact", ExternalIDField: "Catalog_Id__c", Pairs: append(slices.Clone(names),
 				fieldmap.Pair{Source: "id", Target: "Catalog_Id__c", Type: "string", Length: 64})},
 			[]string{"FirstName", "LastName", "Email", "Catalog_Id__c"},
 		},
 		"external id with a pair of its own": {
-			fieldmap.Map{Object: "Contact", ExternalIDField: "Catalog_Id__c", Pairs: []fieldmap.Pair{{Source: "attributes.number", Target: "Catalog_Id__c"}}}, contact(),
+			fieldmap.Map{Object: "Contact", ExternalIDField: "Catalog_Id__c", Pairs: []fieldmap.Pair{{Source: "attributes.number", Target: "Catalog_Id__c"}}},
+			contact(),
 			fieldmap.Map{Object: "Contact", ExternalIDField: "Catalog_Id__c", Pairs: append([]fieldmap.Pair{
 				{Source: "attributes.number", Target: "Catalog_Id__c", Type: "string", Length: 64},
 			}, names...)},
 			[]string{"FirstName", "LastName", "Email"},
 		},
 		"lead": {
-			fieldmap.Map{Object: "Lead"}, lead(),
+			fieldmap.Map{Object: "Lead"},
+			lead(),
 			fieldmap.Map{Object: "Lead", Pairs: append(slices.Clone(names),
 				fieldmap.Pair{Source: "organization", Target: "Company", Default: "[not provided]", Type: "string", Length: 255})},
 			[]string{"FirstName", "LastName", "Email", "Company"},

@@ -241,8 +241,12 @@ func tenPairs(b *testing.B) (*fieldmap.Mapper, []fieldmap.Row) {
 		o.Fields = append(o.Fields, text(name, 255))
 	}
 	m := fieldmap.Map{Object: "Contact", ExternalIDField: "Catalog_Id__c", Pairs: []fieldmap.Pair{
-		{Source: "phone", Target: "Phone"}, {Source: "title", Target: "Title"}, {Source: "city", Target: "City__c"},
-		{Source: "postal_code", Target: "Postal__c"}, {Source: "country", Target: "Country__c"}, {Source: "attributes.level", Target: "Level__c"},
+		{Source: "phone", Target: "Phone"},
+		{Source: "title", Target: "Title"},
+		{Source: "city", Target: "City__c"},
+		{Source: "postal_code", Target: "Postal__c"},
+		{Source: "country", Target: "Country__c"},
+		{Source: "attributes.level", Target: "Level__c"},
 	}}
 	columns := []string{"id", "email", "first_name", "last_name", "phone", "title", "city", "postal_code", "country", "attributes.level"}
 	c := compile(b, m, o, columns...)
