@@ -219,7 +219,11 @@ func TestStreamsOverHTTPOutliveTheReadTimeout(t *testing.T) {
 			if err := send(&syncv1.WatchRunResponse{Run: &syncv1.Run{Id: "run_1", TasksDone: int32(i)}}); err != nil {
 				return err
 			}
-			<-next
+			select {
+			case <-next:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 		defer close(gone)
 		<-ctx.Done()
@@ -256,7 +260,11 @@ func TestStreamsOverHTTPOutliveTheReadTimeout(t *testing.T) {
 			}
 			return nil
 		})
-		next <- struct{}{}
+		select {
+		case next <- struct{}{}:
+		case <-time.After(10 * stall):
+			t.Fatal("the call has ended")
+		}
 	}
 	cancel() // the client goes, and so does the call
 	<-gone
