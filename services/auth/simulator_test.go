@@ -79,7 +79,11 @@ func TestASimulatedOrg(t *testing.T) {
 func TestASimulatedOrgInTrouble(t *testing.T) {
 	t.Parallel()
 	for _, rule := range []fault.Rule{
-		{Kind: fault.ResetBefore}, {Kind: fault.ResetAfter}, {Kind: fault.Truncate}, {Kind: fault.HTML}, {Kind: fault.Empty},
+		{Kind: fault.ResetBefore},
+		{Kind: fault.ResetAfter},
+		{Kind: fault.Truncate},
+		{Kind: fault.HTML},
+		{Kind: fault.Empty},
 		{Kind: fault.Error, Status: 503, Code: "SERVER_UNAVAILABLE", Message: "x"},
 	} {
 		t.Run(string(rule.Kind), func(t *testing.T) {
@@ -88,7 +92,9 @@ func TestASimulatedOrgInTrouble(t *testing.T) {
 			first := p.mustToken(t, "acme", c.GetId(), "")
 			sim.ExpireSessions()
 			rule.Path, rule.Count = "/services/oauth2/token", 1
-			sim.Faults().Add(rule)
+			if err := sim.Faults().Add(rule); err != nil {
+				t.Fatal(err)
+			}
 			_, err := p.token(t, "acme", c.GetId(), first)
 			if errs.KindOf(err) != errs.Unavailable || errs.RetryAfter(err) <= 0 {
 				t.Errorf("error is %v", err)

@@ -61,7 +61,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 	expired := with(ctx, short.GetSecret())
 	testkit.Eventually(t, 30*time.Second, func() error {
 		if _, err := w.do(expired, gatewayv1.ApiTokenService_ListApiTokens_FullMethodName); errs.ReasonOf(err) != "expired_token" {
-			return fmt.Errorf("the token has not expired: %v", err)
+			return fmt.Errorf("the token has not expired: %w", err)
 		}
 		return nil
 	})

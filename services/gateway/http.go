@@ -70,7 +70,9 @@ func (s *Service) serveHTTP(ctx context.Context, handler http.Handler) error {
 	if server.Shutdown(grace) != nil {
 		_ = server.Close() // what is still open has had its time
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("HTTP server: %w", err)
+	}
 	return nil
 }
 
