@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -481,7 +482,7 @@ func BenchmarkMapPeople(b *testing.B) {
 	}
 	req := &mapperv1.MapPeopleRequest{Message: &mapperv1.MapPeopleRequest_Batch{Batch: batch}}
 	b.ReportAllocs()
-	people := 0
+	people, began := 0, cpu(b)
 	for b.Loop() {
 		if err := stream.Send(req); err != nil {
 			b.Fatal(err)
@@ -493,4 +494,15 @@ func BenchmarkMapPeople(b *testing.B) {
 		people += len(batch.Rows)
 	}
 	b.ReportMetric(float64(people)/b.Elapsed().Seconds(), "people/s")
+	b.ReportMetric(float64(people)/(cpu(b)-began).Seconds(), "people/cpu-s")
+}
+
+// cpu returns the processor time that this process has had: unlike the time that passes, it is the same on a busy machine.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
