@@ -37,7 +37,7 @@ func Cleanup() {
 	}
 }
 
-// Build returns the binary of a command of this module, such as "cmd/catalogsync".
+// Build returns the binary of a command of the project, such as "cmd/catalogsync".
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
 	once, _ := builds.LoadOrStore(pkg, sync.OnceValues(func() (string, error) {
@@ -196,9 +196,9 @@ func (p *Process) Lines(fn func(string)) {
 	}
 }
 
-// freePort returns a loopback address that nobody listens on. Another process may take it before it is used; then the
+// FreePort returns a loopback address that nobody listens on. Another process may take it before it is used; then the
 // process that was to have it ends with a clear error and the test fails.
-func freePort(t testing.TB) string {
+func FreePort(t testing.TB) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -48,7 +48,7 @@ func Shapes() []Shape {
 // OneProcess runs everything in one process, as `catalogsync serve` does.
 func OneProcess(t testing.TB, origins ...string) *System {
 	t.Helper()
-	s := &System{Gateway: freePort(t), HTTP: freePort(t), Data: t.TempDir()}
+	s := &System{Gateway: FreePort(t), HTTP: FreePort(t), Data: t.TempDir()}
 	args := []string{"serve", "--data", s.Data, "--listen", s.Gateway, "--http-listen", s.HTTP, "--log-format", "text", "--log-level", "info"}
 	for _, o := range origins {
 		args = append(args, "--dev-origin", o)
@@ -80,13 +80,13 @@ func FiveProcesses(t testing.TB, a Apart, origins ...string) *System {
 	nats := testkit.NATSProcess(t)
 	people := testkit.Postgres(t)
 	dir := t.TempDir()
-	s := &System{Gateway: freePort(t), HTTP: freePort(t), NATS: nats, Operator: "cs_operator_" + randomText(t)}
-	auth, mapper := freePort(t), freePort(t)
+	s := &System{Gateway: FreePort(t), HTTP: FreePort(t), NATS: nats, Operator: "cs_operator_" + randomText(t)}
+	auth, mapper := FreePort(t), FreePort(t)
 	workers := make([]string, a.Workers)
 	for i := range workers {
-		workers[i] = freePort(t)
+		workers[i] = FreePort(t)
 	}
-	scheduler := freePort(t)
+	scheduler := FreePort(t)
 	secret := func(name, content string) string {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -129,7 +129,7 @@ func FiveProcesses(t testing.TB, a Apart, origins ...string) *System {
 	for i := range a.Schedulers {
 		addr := scheduler
 		if i > 0 {
-			addr = freePort(t)
+			addr = FreePort(t)
 		}
 		p := run("scheduler", addr, []string{"-auth-addr", auth, "-sync-worker-addr", anyWorker})
 		s.Schedulers = append(s.Schedulers, p)

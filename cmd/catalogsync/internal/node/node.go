@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -39,10 +40,22 @@ import (
 // Services are the names of the services.
 var Services = []string{"gateway", "auth", "mapper", "scheduler", "sync-worker"}
 
+// inner are the services behind the gateway, with the addresses at which they are where they run apart.
+var inner = map[string]string{
+	"auth": "127.0.0.1:9001", "mapper": "127.0.0.1:9002", "scheduler": "127.0.0.1:9003", "sync-worker": "127.0.0.1:9004",
+}
+
 // Options shape a node.
 type Options struct {
 	// Data is the directory for everything that is kept.
 	Data string
+	// Targets are the services that run here; all of them where empty.
+	Targets []string
+	// NATSURL are the addresses of NATS servers to use instead of an embedded one.
+	NATSURL string
+	// Addrs says, for services that run elsewhere, where; Listens, for services that others call from elsewhere, on which
+	// address. Both matter only when not all services run here.
+	Addrs, Listens map[string]string
 	// Listen is the gateway's gRPC address.
 	Listen string
 	// HTTPListen is the gateway's address for JSON over HTTP.
@@ -68,13 +81,28 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		Data: "catalogsync-data", Listen: "127.0.0.1:8080", HTTPListen: "127.0.0.1:8081", MaxBytes: 16 << 30,
-		Slots: syncworker.DefaultConfig().Slots, Grace: 10 * time.Second,
+		Slots: syncworker.DefaultConfig().Slots, Grace: 10 * time.Second, Addrs: maps.Clone(inner), Listens: maps.Clone(inner),
 	}
 }
 
 // RegisterFlags declares the settings.
 func (o *Options) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&o.Data, "data", o.Data, "`directory` for everything that is kept; one process at a time may use it")
+	fs.Func("target", "`services` to run here, separated by commas, of "+strings.Join(Services, ", ")+"; all where not given", func(v string) error {
+		o.Targets = strings.Split(v, ",")
+		return nil
+	})
+	fs.StringVar(&o.NATSURL, "nats-url", o.NATSURL, "`addresses` of NATS servers to use instead of the embedded one, separated by commas")
+	for _, name := range slices.Sorted(maps.Keys(inner)) {
+		fs.Func(name+"-addr", "`address` of the "+name+" service where it runs elsewhere (default "+inner[name]+")", func(v string) error {
+			o.Addrs[name] = v
+			return nil
+		})
+		fs.Func(name+"-listen", "`address` on which others reach the "+name+" service where not all services run here (default "+inner[name]+")", func(v string) error {
+			o.Listens[name] = v
+			return nil
+		})
+	}
 	fs.StringVar(&o.Listen, "listen", o.Listen, "`address` of the gRPC API")
 	fs.StringVar(&o.HTTPListen, "http-listen", o.HTTPListen, "`address` of the API as JSON over HTTP")
 	fs.StringVar(&o.NATSListen, "nats-listen", o.NATSListen, "loopback `address` at which other processes reach the embedded NATS server; empty: none can")
@@ -97,10 +125,34 @@ func (o Options) Validate() error {
 	if o.MaxBytes < 256<<20 {
 		problems = append(problems, fmt.Errorf("-max-bytes is %d: give at least %d (256 MiB)", o.MaxBytes, 256<<20))
 	}
+	for _, name := range o.Targets {
+		if !slices.Contains(Services, name) {
+			problems = append(problems, fmt.Errorf("-target: there is no service %q; there are %s", name, strings.Join(Services, ", ")))
+		}
+	}
+	if !o.whole() && o.NATSURL == "" && o.NATSListen == "" {
+		problems = append(problems, errors.New("-target: services that run apart share a NATS server; name it with -nats-url, or let others reach this one with -nats-listen"))
+	}
+	if o.NATSURL != "" && o.NATSListen != "" {
+		problems = append(problems, errors.New("-nats-listen is for the embedded NATS server, and -nats-url says not to start one; give one of the two"))
+	}
+	if !o.whole() && o.runs("sync-worker") && o.Directory == "" {
+		problems = append(problems, errors.New("-directory is missing: SQLite is for the all-in-one alone; give postgres://... where services run apart"))
+	}
 	if o.Slots < 1 {
 		problems = append(problems, fmt.Errorf("-slots is %d: give at least 1", o.Slots))
 	}
 	return errors.Join(problems...)
+}
+
+// runs reports whether a service runs here.
+func (o Options) runs(name string) bool {
+	return len(o.Targets) == 0 || slices.Contains(o.Targets, name)
+}
+
+// whole reports whether all services run here.
+func (o Options) whole() bool {
+	return !slices.ContainsFunc(Services, func(name string) bool { return !o.runs(name) })
 }
 
 // Node is the all-in-one at work.
@@ -159,13 +211,17 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if err := os.MkdirAll(o.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("-data: %w", err)
 	}
-	server, err := natsd.Start(natsd.Options{Dir: filepath.Join(o.Data, "nats"), Listen: o.NATSListen, MaxStore: o.MaxBytes, Log: o.Log})
-	if err != nil {
-		return nil, err
-	}
-	n.closing(func() error { server.Shutdown(); return nil })
 	tel := o.Telemetry.OrNoop()
-	b, err := bus.Connect(ctx, bus.Options{Server: server, Name: "catalogsync", Log: o.Log, Tracer: tel.Tracer, Propagator: tel.Propagator})
+	to := bus.Options{URLs: o.NATSURL, Name: "catalogsync", Log: o.Log, Tracer: tel.Tracer, Meter: tel.Meter, Propagator: tel.Propagator}
+	if o.NATSURL == "" {
+		server, err := natsd.Start(natsd.Options{Dir: filepath.Join(o.Data, "nats"), Listen: o.NATSListen, MaxStore: o.MaxBytes, Log: o.Log})
+		if err != nil {
+			return nil, err
+		}
+		n.closing(func() error { server.Shutdown(); return nil })
+		to.Server = server
+	}
+	b, err := bus.Connect(ctx, to)
 	if err != nil {
 		return nil, err
 	}
@@ -173,8 +229,12 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 
 	network := rpc.NewMemNet()
 	conns := make(map[string]*grpc.ClientConn)
-	for _, name := range Services {
-		conn, err := network.Dial(name, rpc.DialOptions{Telemetry: tel})
+	for name := range inner {
+		dial := func() (*grpc.ClientConn, error) { return network.Dial(name, rpc.DialOptions{Telemetry: tel}) }
+		if !o.runs(name) {
+			dial = func() (*grpc.ClientConn, error) { return rpc.Dial(o.Addrs[name], rpc.DialOptions{Telemetry: tel}) }
+		}
+		conn, err := dial()
 		if err != nil {
 			return nil, err
 		}
@@ -201,25 +261,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		})
 		return lis, nil
 	}
-	public, err := listen("listen", o.Listen)
-	if err != nil {
-		return nil, err
-	}
-	web, err := listen("http-listen", o.HTTPListen)
-	if err != nil {
-		return nil, err
-	}
-	n.addr, n.httpAddr = public.Addr().String(), web.Addr().String()
-	cfg := gateway.DefaultConfig()
-	cfg.HTTPListen, cfg.OperatorToken, cfg.ShutdownGrace = n.httpAddr, config.NewSecret(n.operatorToken), o.Grace
-	gw, err := gateway.New(ctx, cfg, gateway.Deps{
-		Log: o.Log.With(slog.String("service", "gateway")), Bus: b, Telemetry: tel, HTTP: web,
-		Auth: conns["auth"], Mapper: conns["mapper"], Scheduler: conns["scheduler"], SyncWorker: conns["sync-worker"],
-	})
-	if err != nil {
-		return nil, err
-	}
-	runners := []func(context.Context) error{gw.Run}
+	var runners []func(context.Context) error
 	serve := func(svc service, lis net.Listener, authenticate func(context.Context, string) (context.Context, error)) {
 		srv := rpc.NewServer(rpc.ServerOptions{
 			Log: o.Log, Telemetry: tel, Health: svc.Health, Authenticate: authenticate, Stopping: ctx.Done(),
@@ -230,8 +272,23 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	for name, svc := range services {
 		runners = append(runners, svc.Run)
 		serve(svc, network.Listen(name), nil)
+		if o.whole() {
+			continue
+		}
+		lis, err := listen(name+"-listen", o.Listens[name])
+		if err != nil {
+			return nil, err
+		}
+		serve(svc, lis, nil)
 	}
-	serve(gw, public, gw.Authenticate)
+	if o.runs("gateway") {
+		gw, public, err := n.gateway(ctx, o, b, tel, conns, listen)
+		if err != nil {
+			return nil, err
+		}
+		runners = append(runners, gw.Run)
+		serve(gw, public, gw.Authenticate)
+	}
 	go func() {
 		defer close(n.done)
 		err := app.Run(ctx, runners...)
@@ -239,6 +296,26 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		n.err = errors.Join(err, n.close())
 	}()
 	return n, nil
+}
+
+// gateway makes the gateway and the listener of its gRPC API.
+func (n *Node) gateway(ctx context.Context, o Options, b *bus.Bus, tel telemetry.Providers, conns map[string]*grpc.ClientConn, listen func(flag, address string) (net.Listener, error)) (*gateway.Service, net.Listener, error) {
+	public, err := listen("listen", o.Listen)
+	if err != nil {
+		return nil, nil, err
+	}
+	web, err := listen("http-listen", o.HTTPListen)
+	if err != nil {
+		return nil, nil, err
+	}
+	n.addr, n.httpAddr = public.Addr().String(), web.Addr().String()
+	cfg := gateway.DefaultConfig()
+	cfg.HTTPListen, cfg.OperatorToken, cfg.ShutdownGrace = n.httpAddr, config.NewSecret(n.operatorToken), o.Grace
+	gw, err := gateway.New(ctx, cfg, gateway.Deps{
+		Log: o.Log.With(slog.String("service", "gateway")), Bus: b, Telemetry: tel, HTTP: web,
+		Auth: conns["auth"], Mapper: conns["mapper"], Scheduler: conns["scheduler"], SyncWorker: conns["sync-worker"],
+	})
+	return gw, public, err
 }
 
 // operatorToken returns the token in a file, making it when the file is missing.
@@ -258,41 +335,52 @@ func (n *Node) build(ctx context.Context, o Options, b *bus.Bus, tel telemetry.P
 	origins := strings.Join(o.DevOrigins, ",")
 	log := func(name string) *slog.Logger { return o.Log.With(slog.String("service", name)) }
 
-	authConfig := auth.DefaultConfig()
-	authConfig.KeyFile, authConfig.CreateKeyFile, authConfig.DevOrigins = filepath.Join(o.Data, "auth.key"), true, origins
-	authService, err := auth.New(ctx, authConfig, auth.Deps{Log: log("auth"), Bus: b, Telemetry: tel})
-	if err != nil {
-		return nil, err
+	services := make(map[string]service)
+	if o.runs("auth") {
+		cfg := auth.DefaultConfig()
+		cfg.KeyFile, cfg.CreateKeyFile, cfg.DevOrigins = filepath.Join(o.Data, "auth.key"), true, origins
+		svc, err := auth.New(ctx, cfg, auth.Deps{Log: log("auth"), Bus: b, Telemetry: tel})
+		if err != nil {
+			return nil, err
+		}
+		services["auth"] = svc
 	}
-	mapperService, err := mapper.New(ctx, mapper.DefaultConfig(), mapper.Deps{Log: log("mapper"), Bus: b, Telemetry: tel})
-	if err != nil {
-		return nil, err
+	if o.runs("mapper") {
+		svc, err := mapper.New(ctx, mapper.DefaultConfig(), mapper.Deps{Log: log("mapper"), Bus: b, Telemetry: tel})
+		if err != nil {
+			return nil, err
+		}
+		services["mapper"] = svc
 	}
-	schedulerService, err := scheduler.New(ctx, scheduler.DefaultConfig(), scheduler.Deps{
-		Log: log("scheduler"), Bus: b, Telemetry: tel,
-		Tokens: authv1.NewTokenServiceClient(conns["auth"]), Runs: syncv1.NewRunServiceClient(conns["sync-worker"]),
-	})
-	if err != nil {
-		return nil, err
+	if o.runs("scheduler") {
+		svc, err := scheduler.New(ctx, scheduler.DefaultConfig(), scheduler.Deps{
+			Log: log("scheduler"), Bus: b, Telemetry: tel,
+			Tokens: authv1.NewTokenServiceClient(conns["auth"]), Runs: syncv1.NewRunServiceClient(conns["sync-worker"]),
+		})
+		if err != nil {
+			return nil, err
+		}
+		services["scheduler"] = svc
 	}
-	workerConfig := syncworker.DefaultConfig()
-	workerConfig.OneProcess, workerConfig.DevOrigins, workerConfig.Slots = true, origins, o.Slots
-	workerConfig.MaxBytes = o.MaxBytes / 10 * 8 // the rest is for the other services' buckets and dead letters
-	if workerConfig.Directory = o.Directory; o.Directory == "" {
-		workerConfig.Directory = "sqlite:" + filepath.Join(o.Data, "people.db")
+	if o.runs("sync-worker") {
+		cfg := syncworker.DefaultConfig()
+		cfg.OneProcess, cfg.DevOrigins, cfg.Slots = o.whole(), origins, o.Slots
+		cfg.MaxBytes = o.MaxBytes / 10 * 8 // the rest is for the other services' buckets and dead letters
+		if cfg.Directory = o.Directory; o.Directory == "" {
+			cfg.Directory = "sqlite:" + filepath.Join(o.Data, "people.db")
+		}
+		svc, err := syncworker.New(ctx, cfg, syncworker.Deps{
+			Log: log("sync-worker"), Bus: b, Telemetry: tel,
+			Connections: authv1.NewConnectionServiceClient(conns["auth"]), Tokens: authv1.NewTokenServiceClient(conns["auth"]),
+			FieldMaps: mapperv1.NewFieldMapServiceClient(conns["mapper"]), Mapper: mapperv1.NewMapperServiceClient(conns["mapper"]),
+		})
+		if err != nil {
+			return nil, err
+		}
+		n.closing(svc.Close)
+		services["sync-worker"] = svc
 	}
-	worker, err := syncworker.New(ctx, workerConfig, syncworker.Deps{
-		Log: log("sync-worker"), Bus: b, Telemetry: tel,
-		Connections: authv1.NewConnectionServiceClient(conns["auth"]), Tokens: authv1.NewTokenServiceClient(conns["auth"]),
-		FieldMaps: mapperv1.NewFieldMapServiceClient(conns["mapper"]), Mapper: mapperv1.NewMapperServiceClient(conns["mapper"]),
-	})
-	if err != nil {
-		return nil, err
-	}
-	n.closing(worker.Close)
-	return map[string]service{
-		"auth": authService, "mapper": mapperService, "scheduler": schedulerService, "sync-worker": worker,
-	}, nil
+	return services, nil
 }
 
 func (n *Node) closing(fn func() error) { n.closers = append(n.closers, fn) }
