@@ -229,7 +229,7 @@ func (w *worker) batch(from, to int) {
 			continue
 		}
 		created := r.Created || j.operation == string(save.Insert)
-		j.good = append(j.good, success{row: n, serial: w.serial(r.ID), created: created})
+		j.good = append(j.good, success{row: n, serial: r.Serial, created: created})
 	}
 	j.processed += len(rows)
 	j.done = to
@@ -242,12 +242,6 @@ func failedID(j *job, id string) string {
 		return canonical
 	}
 	return ""
-}
-
-func (w *worker) serial(id string) uint32 {
-	w.db.RLock()
-	defer w.db.RUnlock()
-	return w.job.table.Serial(id)
 }
 
 // row reads the cells of the upload's current row: an empty cell leaves the field alone, #N/A empties it.

@@ -116,6 +116,9 @@ func parseDate(v Value) (string, error) {
 	if text == "" {
 		return "", nil
 	}
+	if plainDate(text) {
+		return text, nil
+	}
 	if t, err := time.Parse("2006-01-02", text); err == nil {
 		return checkedDate(t, "2006-01-02")
 	}
@@ -124,6 +127,20 @@ func parseDate(v Value) (string, error) {
 		return checkedDate(t, "2006-01-02")
 	}
 	return "", errType
+}
+
+// plainDate spares time.Parse for dates that are right beyond doubt.
+func plainDate(s string) bool {
+	if len(s) != 10 || s[4] != '-' || s[7] != '-' || (s[:2] != "19" && s[:2] != "20") {
+		return false
+	}
+	for _, i := range [...]int{2, 3, 5, 6, 8, 9} {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	month, day := (s[5]-'0')*10+s[6]-'0', (s[8]-'0')*10+s[9]-'0'
+	return month >= 1 && month <= 12 && day >= 1 && day <= 28
 }
 
 func checkedDate(t time.Time, layout string) (string, error) {

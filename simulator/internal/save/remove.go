@@ -27,7 +27,7 @@ func (b *batch) remove(t *store.Table, op Op, id string) Result {
 			return Result{Errors: []Error{{Code: "UNDELETE_FAILED", Message: "Entity is not in the recycle bin"}}}
 		}
 		b.setState(t, serial, store.Live, ledger.Undelete)
-		return Result{ID: canonical}
+		return Result{ID: canonical, Serial: serial}
 	}
 	if state == store.Binned && op == Delete {
 		return Result{Errors: []Error{{Code: "ENTITY_IS_DELETED", Message: "entity is deleted", Status: 404}}}
@@ -39,7 +39,7 @@ func (b *batch) remove(t *store.Table, op Op, id string) Result {
 		return Result{Errors: []Error{*err}}
 	}
 	b.removeOne(t, serial, op)
-	return Result{ID: canonical}
+	return Result{ID: canonical, Serial: serial}
 }
 
 // removeOne deletes a record with its children; lookups of others to it are cleared.

@@ -109,6 +109,7 @@ type Error struct {
 // Result is what became of a row.
 type Result struct {
 	ID      string
+	Serial  uint32 // of the record in its table
 	Created bool
 	Errors  []Error
 }
@@ -372,7 +373,7 @@ func (b *batch) insert(t *store.Table, row *Row) Result {
 	purged := store.Row{State: store.Purged}
 	b.undos = append(b.undos, undo{t, serial, purged})
 	b.applied(t, serial, ledger.Create)
-	return Result{ID: t.ID(serial)}
+	return Result{ID: t.ID(serial), Serial: serial}
 }
 
 func (b *batch) update(t *store.Table, serial uint32, row *Row) Result {
@@ -385,7 +386,7 @@ func (b *batch) update(t *store.Table, serial uint32, row *Row) Result {
 	b.undos = append(b.undos, undo{t, serial, before})
 	t.Update(serial, b.values, b.old, b.now, b.user)
 	b.applied(t, serial, ledger.Update)
-	return Result{ID: t.ID(serial)}
+	return Result{ID: t.ID(serial), Serial: serial}
 }
 
 func (b *batch) applied(t *store.Table, serial uint32, action ledger.Action) {
