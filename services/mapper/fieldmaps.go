@@ -105,12 +105,24 @@ func connectionID(id string) (string, error) {
 	return id, nil
 }
 
-// sentence lists problems, one a line.
+// fullTexts is how many bytes of problems are told in full, and briefTexts how many in all: an error travels in headers,
+// of which many clients take 8 KiB, and it is in them twice.
+const fullTexts, briefTexts = 2400, 3200
+
+// sentence lists problems, one a line: those that do not fit by field and code alone.
 func sentence(what string, problems []values.Problem) string {
 	var b strings.Builder
 	b.WriteString(what)
-	for _, p := range problems {
-		fmt.Fprintf(&b, "\n- %s", p.Message)
+	for i, p := range problems {
+		text := p.Message
+		if b.Len()+len(text) > fullTexts {
+			text = p.Field + ": " + p.Code
+		}
+		if b.Len()+len(text) > briefTexts {
+			fmt.Fprintf(&b, "\n- and %d more", len(problems)-i)
+			break
+		}
+		b.WriteString("\n- " + text)
 	}
 	return b.String()
 }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
@@ -253,6 +254,16 @@ func TestSaveFieldMapReportsEverything(t *testing.T) {
 		_, err := c.maps.SaveFieldMap(ctx, tt.req)
 		t.Log(name)
 		wantKind(t, err, errs.Invalid, tt.reason)
+	}
+	// Very many problems still make an error that every client can take.
+	many := contactMap()
+	for i := range 400 {
+		many.Pairs = append(many.Pairs, &mapperv1.Pair{Source: strings.Repeat("é", 500), Target: fmt.Sprintf("No_%03d__c", i)})
+	}
+	_, err = c.maps.SaveFieldMap(ctx, &mapperv1.SaveFieldMapRequest{FieldMap: many, Describe: contact()})
+	wantKind(t, err, errs.Invalid, "invalid_field_map")
+	if m := errs.Message(err); len(m) > 4000 || !utf8.ValidString(m) || !strings.Contains(m, "\n- No_012__c: unknown_source") || !strings.Contains(m, " more") {
+		t.Errorf("message of %d bytes: %s", len(m), m)
 	}
 	saved, err := c.maps.SaveFieldMap(ctx, &mapperv1.SaveFieldMapRequest{
 		FieldMap: contactMap(&mapperv1.Pair{Source: "attributes.a", Target: "Title"}), Describe: contact(), Attributes: []string{"attributes.a"},

@@ -83,25 +83,42 @@ type checker struct {
 	m        Map
 	o        Object
 	problems []values.Problem
+	listed   bool // the Catalog's fields have been listed: once is enough
 }
 
 // pair adds a problem of the pair with the index i.
 func (c *checker) pair(i int, code, format string, args ...any) {
 	p := c.m.Pairs[i]
-	c.problems = append(c.problems, values.Problem{Code: code, Field: p.Target, Message: fmt.Sprintf(
-		"pair %d (%s -> %s): %s", i+1, p.Source, p.Target, fmt.Sprintf(format, args...))})
+	c.problems = append(c.problems, values.Problem{Code: code, Field: brief(p.Target), Message: fmt.Sprintf(
+		"pair %d (%s -> %s): %s", i+1, brief(p.Source), brief(p.Target), fmt.Sprintf(format, args...))})
+}
+
+// brief cuts a name that no field can have.
+func brief(name string) string {
+	if len(name) <= 80 {
+		return name
+	}
+	return strings.ToValidUTF8(name[:80], "") + "..."
 }
 
 func (c *checker) source(i int, p Pair, attributes []string) {
 	switch {
 	case p.Source == "":
-		c.pair(i, CodeNoSource, "it names no Catalog field: name one of %s or %sNAME", strings.Join(sources, ", "), Attribute)
+		c.pair(i, CodeNoSource, "it names no Catalog field: name %s", c.oneOfSources())
 	case slices.Contains(sources, p.Source) || slices.Contains(attributes, p.Source):
 	case strings.HasPrefix(p.Source, Attribute):
 		c.pair(i, CodeUnknownSource, "no person in the Catalog has the attribute %s: correct the name, or load people who have it first", values.Clip(strings.TrimPrefix(p.Source, Attribute)))
 	default:
-		c.pair(i, CodeUnknownSource, "the Catalog has no field %s: name one of %s, or %s%s if it is a custom attribute", values.Clip(p.Source), strings.Join(sources, ", "), Attribute, p.Source)
+		c.pair(i, CodeUnknownSource, "the Catalog has no field %s: name %s", values.Clip(p.Source), c.oneOfSources())
 	}
+}
+
+func (c *checker) oneOfSources() string {
+	if c.listed {
+		return "one of those above"
+	}
+	c.listed = true
+	return "one of " + strings.Join(sources, ", ") + ", or " + Attribute + "NAME for a custom attribute"
 }
 
 // target checks that the field can be written at all.
@@ -113,7 +130,7 @@ func (c *checker) target(i int, p Pair) (Field, bool) {
 	f, ok := c.o.field(p.Target)
 	switch {
 	case !ok:
-		c.pair(i, CodeNoSuchField, "%s has no field %s that the connected user may see: correct the API name, or give the user access to the field", c.o.Name, p.Target)
+		c.pair(i, CodeNoSuchField, "%s has no field %s that the connected user may see: correct the API name, or give the user access to the field", c.o.Name, brief(p.Target))
 	case f.Calculated:
 		c.pair(i, CodeNotWritable, "%s is a formula, which nobody can write: remove the pair", f.Name)
 	case !values.Supported(f.Type):
