@@ -270,7 +270,9 @@ type PersonOutcome struct {
 	// When the run ended.
 	EndedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	// The outcome.
-	Outcome       *v1.Outcome `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Outcome *v1.Outcome `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// The connection whose run it was.
+	ConnectionId  string `protobuf:"bytes,4,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -324,6 +326,13 @@ func (x *PersonOutcome) GetOutcome() *v1.Outcome {
 		return x.Outcome
 	}
 	return nil
+}
+
+func (x *PersonOutcome) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
 }
 
 // ImportPeopleRequest is the header or a chunk.
@@ -1181,11 +1190,12 @@ const file_catalogsync_directory_v1_directory_proto_rawDesc = "" +
 	"changed_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x1a9\n" +
 	"\vFieldsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xba\x01\n" +
 	"\rPersonOutcome\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x125\n" +
 	"\bended_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x126\n" +
-	"\aoutcome\x18\x03 \x01(\v2\x1c.catalogsync.sync.v1.OutcomeR\aoutcome\"z\n" +
+	"\aoutcome\x18\x03 \x01(\v2\x1c.catalogsync.sync.v1.OutcomeR\aoutcome\x12#\n" +
+	"\rconnection_id\x18\x04 \x01(\tR\fconnectionId\"z\n" +
 	"\x13ImportPeopleRequest\x12@\n" +
 	"\x06header\x18\x01 \x01(\v2&.catalogsync.directory.v1.ImportHeaderH\x00R\x06header\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunkB\t\n" +
