@@ -181,7 +181,7 @@ func (a *applier) key(c *eventv1.PlannedChange) string {
 	if a.creates {
 		return a.foldKey(c.GetKey())
 	}
-	return c.GetRecordId()
+	return a.foldKey(c.GetRecordId())
 }
 
 func (a *applier) foldKey(v string) string {
