@@ -41,7 +41,11 @@ fuzz: ## Run each fuzz test for FUZZTIME (10s)
 	done < <(grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' internal services cmd simulator | sed 's/func //' | sort)
 
 .PHONY: bench
-bench: postgres ## Run the benchmarks; BENCH=regexp chooses among them
+bench: postgres ## Measure runs against the floor of bare API calls, into docs/benchmarks.md; PEOPLE=10000,100000
+	$(GO) test -tags bench -count=1 -timeout 90m -v ./test/bench $(if $(PEOPLE),-args -people $(PEOPLE))
+
+.PHONY: microbench
+microbench: postgres ## Run the benchmarks of the packages; BENCH=regexp chooses among them
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TESTFLAGS) work | grep -v 'no test files' || exit "$${PIPESTATUS[0]}"
 
 .PHONY: demo

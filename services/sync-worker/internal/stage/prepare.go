@@ -43,11 +43,13 @@ func (w *work) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("check the field map: %w", err)
 	}
-	if problems := drift.GetProblems(); len(problems) > 0 {
-		texts := make([]string, len(problems))
-		for i, p := range problems {
-			texts[i] = p.GetMessage()
+	var texts []string
+	for _, p := range drift.GetProblems() {
+		if !p.GetAdvisory() { // such a one concerns single people, whom the plan rejects
+			texts = append(texts, p.GetMessage())
 		}
+	}
+	if len(texts) > 0 {
 		return fail("The org no longer fits the field map; change one of them and run again. %s", strings.Join(texts, " "))
 	}
 	ranges, people, err := w.Directory.Ranges(ctx, w.run.Tenant, rangeRows)

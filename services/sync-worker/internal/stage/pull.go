@@ -146,8 +146,12 @@ func (w *work) lookUp(ctx context.Context, org *salesforce.Client, s *snapshot, 
 	ask := func(field string, keys []string) error {
 		slices.Sort(keys)
 		keys = slices.Compact(keys)
+		frame, err := salesforce.Select(s.record, w.run.Object, "WHERE "+salesforce.In(field, nil))
+		if err != nil {
+			return err
+		}
 		for len(keys) > 0 {
-			n := fitting(keys)
+			n := fitting(keys, maxQuery-len(url.QueryEscape(frame)))
 			soql, err := salesforce.Select(s.record, w.run.Object, "WHERE "+salesforce.In(field, keys[:n]))
 			if err != nil {
 				return err
@@ -174,9 +178,11 @@ func (w *work) lookUp(ctx context.Context, org *salesforce.Client, s *snapshot, 
 	return ask(fieldEmail, emails)
 }
 
-// fitting is how many keys fit into one query: Salesforce refuses a URI and headers of more than 16,384 bytes.
-func fitting(keys []string) int {
-	const room = 12_000
+// maxQuery is what a query may take in a URI: Salesforce refuses URI and headers of more than 16,384 bytes together.
+const maxQuery = 14_000
+
+// fitting is how many keys fit into a query that has room bytes left.
+func fitting(keys []string, room int) int {
 	size := 0
 	for i, k := range keys {
 		size += len(url.QueryEscape(salesforce.Quote(k))) + len("%2C")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	rowv1 "github.com/catalogsync/catalogsync/gen/catalogsync/row/v1"
 	salesforcev1 "github.com/catalogsync/catalogsync/gen/catalogsync/salesforce/v1"
@@ -124,7 +126,7 @@ func (s *snapshot) header() *mapperv1.MapHeader {
 // foldExternalID folds an external id as the mapper does: Salesforce compares text ids without case unless the field is
 // case-sensitive.
 func (s *snapshot) foldExternalID(v string) string {
-	v = strings.TrimSpace(v)
+	v = strings.TrimSpace(norm.NFC.String(v))
 	if s.fields[s.fieldMap.GetExternalIdField()].GetCaseSensitive() {
 		return v
 	}
@@ -132,7 +134,7 @@ func (s *snapshot) foldExternalID(v string) string {
 }
 
 // foldEmail folds an e-mail as the mapper does.
-func foldEmail(v string) string { return strings.ToLower(strings.TrimSpace(v)) }
+func foldEmail(v string) string { return strings.ToLower(strings.TrimSpace(norm.NFC.String(v))) }
 
 // snapshotPeople copies a range of people out of the directory, by part of their match key.
 func (w *work) snapshotPeople(ctx context.Context) error {
