@@ -232,3 +232,12 @@ func TestBulkQuery(t *testing.T) {
 		o.want(o.do("POST", "/jobs/query", fmt.Sprintf(`{"operation":"query","query":%q}`, q)), 400, want)
 	}
 }
+
+func TestRefusedUploadIsAnswered(t *testing.T) {
+	t.Parallel()
+	o := start(t, simulator.Options{})
+	id := o.open(upsertJob, rows(1))
+	big := strings.Repeat("x", 8<<20)
+	o.want(o.do("PUT", "/jobs/ingest/"+id+"/batches", big, "Content-Type", "text/csv"), 400, `[{"errorCode":"INVALIDJOBSTATE",*`)
+	o.want(o.do("PUT", "/jobs/ingest/"+id+"/batches", big, "Content-Type", "text/csv", "Authorization", "Bearer dead"), 401, `[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]`)
+}

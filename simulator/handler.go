@@ -36,6 +36,9 @@ type request struct {
 	id       string
 }
 
+// maxDrain is how much of a body that nobody wanted is read.
+const maxDrain = 256 << 20
+
 // maxURI is how many bytes a URI may have.
 const maxURI = 16_384
 
@@ -123,6 +126,10 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request, q *request) {
 		z := &zipped{ResponseWriter: w}
 		defer z.close()
 		w = z
+	}
+	if r.Body != nil {
+		// A refused upload is read to its end all the same: the client then gets the refusal and not a broken pipe.
+		defer func() { _, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxDrain)) }()
 	}
 	seg := func(i int) string {
 		if i < len(q.segments) {
