@@ -67,8 +67,10 @@ func (x *bench) id(body string) string {
 
 func (x *bench) wait(kind, id string) {
 	x.b.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
 	for !strings.Contains(x.text("GET", "/jobs/"+kind+"/"+id, ""), `"JobComplete"`) {
-		time.Sleep(5 * time.Millisecond)
+		<-tick.C
 	}
 }
 

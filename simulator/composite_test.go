@@ -90,8 +90,10 @@ func TestMalformedInputNeverCrashes(t *testing.T) {
 	t.Parallel()
 	o := start(t, simulator.Options{})
 	for _, path := range []string{"/sobjects/Contact", "/composite", "/composite/batch", "/composite/graph", "/composite/tree/Account", "/composite/sobjects", "/jobs/ingest", "/jobs/query", "/tooling/sobjects/CustomField"} {
-		for _, body := range []string{"", "null", "[]", "{", `"x"`, "1", `{"records":null}`, `{"records":[1,null,[]]}`, `{"LastName":{"a":[1]}}`, `{"compositeRequest":[{}]}`, `{"graphs":[{}]}`, `{"batchRequests":[{"method":"\u0000","url":"%zz"}]}`,
-			strings.Repeat("[", 5000), `{"LastName":"x","AccountId":{"a":1},"MailingAddress":{"city":"x"},"Account":[1],"Birthdate":[],"DoNotCall":"maybe"}`} {
+		for _, body := range []string{
+			"", "null", "[]", "{", `"x"`, "1", `{"records":null}`, `{"records":[1,null,[]]}`, `{"LastName":{"a":[1]}}`, `{"compositeRequest":[{}]}`, `{"graphs":[{}]}`, `{"batchRequests":[{"method":"\u0000","url":"%zz"}]}`,
+			strings.Repeat("[", 5000), `{"LastName":"x","AccountId":{"a":1},"MailingAddress":{"city":"x"},"Account":[1],"Birthdate":[],"DoNotCall":"maybe"}`,
+		} {
 			if r := o.do("POST", path, body, "Content-Type", "application/json"); r.status >= 500 || r.status == 0 {
 				t.Errorf("POST %s %.60q: %d %s", path, body, r.status, r.body)
 			}

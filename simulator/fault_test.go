@@ -125,8 +125,13 @@ func TestFaultPlanIsReplayable(t *testing.T) {
 	for _, c := range []struct {
 		pattern, route string
 		want           bool
-	}{{"", "/x", true}, {"/composite/sobjects*", "//composite/Sobjects/Contact/Ext__c/", true}, {"/composite/sobjects", "/composite/sobjects/Contact", false},
-		{"/jobs/ingest/*/batches", "/jobs/ingest/750x/batches", true}, {"*results", "/jobs/ingest/7/failedResults/", true}} {
+	}{
+		{"", "/x", true},
+		{"/composite/sobjects*", "//composite/Sobjects/Contact/Ext__c/", true},
+		{"/composite/sobjects", "/composite/sobjects/Contact", false},
+		{"/jobs/ingest/*/batches", "/jobs/ingest/750x/batches", true},
+		{"*results", "/jobs/ingest/7/failedResults/", true},
+	} {
 		if got := fault.Match(c.pattern, c.route); got != c.want {
 			t.Errorf("Match(%q, %q) = %v", c.pattern, c.route, got)
 		}

@@ -21,8 +21,10 @@ func TestPermissions(t *testing.T) {
 	t.Parallel()
 	o := start(t, simulator.Options{})
 	existing := o.create("Contact", map[string]string{"LastName": "c", "Department": "d"})
-	user := o.create("User", map[string]string{"LastName": "Limited", "Username": "limited@x.example", "Email": "l@x.example", "Alias": "lim", "ProfileId": o.one("SELECT Id FROM Profile WHERE Name = 'Standard User'"),
-		"TimeZoneSidKey": "Europe/Berlin", "LocaleSidKey": "en_US", "LanguageLocaleKey": "en_US", "EmailEncodingKey": "UTF-8", "IsActive": "true", "CommunityNickname": "lim"})
+	user := o.create("User", map[string]string{
+		"LastName": "Limited", "Username": "limited@x.example", "Email": "l@x.example", "Alias": "lim", "ProfileId": o.one("SELECT Id FROM Profile WHERE Name = 'Standard User'"),
+		"TimeZoneSidKey": "Europe/Berlin", "LocaleSidKey": "en_US", "LanguageLocaleKey": "en_US", "EmailEncodingKey": "UTF-8", "IsActive": "true", "CommunityNickname": "lim",
+	})
 	set := o.create("PermissionSet", map[string]string{"Name": "Reader", "Label": "Reader"})
 	o.create("ObjectPermissions", map[string]string{"ParentId": set, "SobjectType": "Contact", "PermissionsRead": "true", "PermissionsEdit": "true"})
 	o.create("FieldPermissions", map[string]string{"ParentId": set, "SobjectType": "Contact", "Field": "Contact.Title", "PermissionsRead": "true", "PermissionsEdit": "true"})

@@ -78,10 +78,24 @@ func TestDescribe(t *testing.T) {
 		field, attribute string
 		want             any
 	}{
-		{"LastName", "nillable", false}, {"LastName", "length", 80.0}, {"LastName", "byteLength", 240.0}, {"LastName", "compoundFieldName", "Name"}, {"Email", "idLookup", true},
-		{"Email", "externalId", false}, {"CatalogUserId__c", "externalId", true}, {"CatalogUserId__c", "unique", true}, {"CatalogUserId__c", "idLookup", true}, {"Phone", "label", "Business Phone"},
-		{"Name", "createable", false}, {"Description", "filterable", false}, {"OwnerId", "defaultedOnCreate", true}, {"AccountId", "relationshipName", "Account"},
-		{"MailingAddress", "soapType", "urn:address"}, {"IsDeleted", "defaultValue", false}, {"CleanStatus", "restrictedPicklist", true}, {"CleanStatus", "defaultValue", nil},
+		{"LastName", "nillable", false},
+		{"LastName", "length", 80.0},
+		{"LastName", "byteLength", 240.0},
+		{"LastName", "compoundFieldName", "Name"},
+		{"Email", "idLookup", true},
+		{"Email", "externalId", false},
+		{"CatalogUserId__c", "externalId", true},
+		{"CatalogUserId__c", "unique", true},
+		{"CatalogUserId__c", "idLookup", true},
+		{"Phone", "label", "Business Phone"},
+		{"Name", "createable", false},
+		{"Description", "filterable", false},
+		{"OwnerId", "defaultedOnCreate", true},
+		{"AccountId", "relationshipName", "Account"},
+		{"MailingAddress", "soapType", "urn:address"},
+		{"IsDeleted", "defaultValue", false},
+		{"CleanStatus", "restrictedPicklist", true},
+		{"CleanStatus", "defaultValue", nil},
 	} {
 		if got := byName[c.field][c.attribute]; got != c.want {
 			t.Errorf("%s.%s = %v, want %v", c.field, c.attribute, got, c.want)

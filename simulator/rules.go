@@ -31,8 +31,10 @@ type DuplicateRule = save.DuplicateRule
 // StandardDuplicateRules are the alert rules that a new org has on Contact and Lead, here by e-mail and name.
 func StandardDuplicateRules() map[string]DuplicateRule {
 	rule := func(object string) DuplicateRule {
-		return DuplicateRule{Name: "Standard_" + object + "_Duplicate_Rule", MatchRule: "Standard_" + object + "_Match_Rule_v1_1", Fields: []string{"Email", "LastName", "FirstName"},
-			Message: "You're creating a duplicate record. We recommend you use an existing record instead."}
+		return DuplicateRule{
+			Name: "Standard_" + object + "_Duplicate_Rule", MatchRule: "Standard_" + object + "_Match_Rule_v1_1", Fields: []string{"Email", "LastName", "FirstName"},
+			Message: "You're creating a duplicate record. We recommend you use an existing record instead.",
+		}
 	}
 	return map[string]DuplicateRule{"Contact": rule("Contact"), "Lead": rule("Lead")}
 }

@@ -109,8 +109,10 @@ func New(o Options) (*Server, error) {
 	s.pipe = save.New(s.db, s.ledger, s.faults)
 	newest, _ := strconv.Atoi(strings.TrimSuffix(o.APIVersion, ".0"))
 	s.rest = rest.New(s.db, s.pipe, s.seeded.OrgID, newest, o.DailyLimit)
-	s.oauth = oauth.New(oauth.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret, Password: o.Password, SecurityToken: o.SecurityToken, RedirectURIs: o.RedirectURIs,
-		JWTCerts: o.JWTCerts, Rotation: o.Rotation, SessionTimeout: o.SessionTimeout, RunAs: s.seeded.AdminID, OrgID: s.seeded.OrgID, Latest: o.APIVersion}, s.db)
+	s.oauth = oauth.New(oauth.Config{
+		ClientID: o.ClientID, ClientSecret: o.ClientSecret, Password: o.Password, SecurityToken: o.SecurityToken, RedirectURIs: o.RedirectURIs,
+		JWTCerts: o.JWTCerts, Rotation: o.Rotation, SessionTimeout: o.SessionTimeout, RunAs: s.seeded.AdminID, OrgID: s.seeded.OrgID, Latest: o.APIVersion,
+	}, s.db)
 	s.bulk = bulk.New(s.db, s.pipe, s.faults, bulk.Config{Rate: o.BulkRate, Seed: o.Seed, Ordered: o.OrderedResults})
 	s.front = &front{s: s, routes: map[string]int64{}}
 	if restored {

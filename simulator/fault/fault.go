@@ -43,8 +43,10 @@ const (
 	Bandwidth      Kind = "bandwidth"       // applied, the body is sent at Bytes per second
 )
 
-var kinds = []Kind{Error, ResetBefore, ResetAfter, HangAfter, HangBefore, Late, SlowHeaders, Trickle, Truncate, HTML, Empty, Duplicate, Latency,
-	Session, RequestLimit, Concurrent, ExpiredLocator, BulkFail, LockRow, RowError, Bandwidth}
+var kinds = []Kind{
+	Error, ResetBefore, ResetAfter, HangAfter, HangBefore, Late, SlowHeaders, Trickle, Truncate, HTML, Empty, Duplicate, Latency,
+	Session, RequestLimit, Concurrent, ExpiredLocator, BulkFail, LockRow, RowError, Bandwidth,
+}
 
 // Rule says which requests a fault hits and what it does. The zero values of Method, Path, After, Count and Probability
 // match everything, always.

@@ -129,7 +129,6 @@ type column struct {
 	target save.Column
 	isID   bool
 	isKey  bool
-	err    string // not of the upload's own making: why the column cannot be used
 }
 
 func (j *job) eol() string {

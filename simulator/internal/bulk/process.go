@@ -276,7 +276,7 @@ func (w *worker) row(i int, bad bool) save.Row {
 	return row
 }
 
-// errorText is sf__Error: CODE:message:Field1,Field2 --
+// errorText is an sf__Error, such as CODE:message:Field1,Field2 -- for one error.
 func errorText(errs []save.Error) string {
 	var b strings.Builder
 	for i, e := range errs {

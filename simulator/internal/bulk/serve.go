@@ -139,8 +139,10 @@ func stamp(t time.Time) string {
 
 // info describes the job; j.mu is held.
 func (j *job) info(form int) info {
-	i := info{ID: j.id, Operation: j.operation, Object: j.object.Name, CreatedByID: j.caller.UserID, CreatedDate: stamp(j.created), Modstamp: stamp(j.changed), State: j.state,
-		ExternalID: j.keyName, Concurrency: "Parallel", ContentType: "CSV", APIVersion: version(j.version)}
+	i := info{
+		ID: j.id, Operation: j.operation, Object: j.object.Name, CreatedByID: j.caller.UserID, CreatedDate: stamp(j.created), Modstamp: stamp(j.changed), State: j.state,
+		ExternalID: j.keyName, Concurrency: "Parallel", ContentType: "CSV", APIVersion: version(j.version),
+	}
 	if form == short {
 		return i
 	}

@@ -27,9 +27,14 @@ type discovery struct {
 func (s *Server) Discovery(w http.ResponseWriter, r *http.Request) {
 	o := Origin(r)
 	at := o + "/services/oauth2/"
-	reply.JSON(w, http.StatusOK, discovery{o, at + "authorize", at + "token", at + "revoke", at + "userinfo", o + "/id/keys", at + "register", at + "introspect", scopes,
-		[]string{"code", "token", "token id_token"}, []string{"public"}, []string{"RS256"}, []string{"page", "popup", "touch"},
-		[]string{"client_secret_post", "client_secret_basic", "private_key_jwt"}})
+	reply.JSON(w, http.StatusOK, discovery{
+		o, at + "authorize", at + "token", at + "revoke", at + "userinfo", o + "/id/keys", at + "register", at + "introspect", scopes,
+		[]string{"code", "token", "token id_token"},
+		[]string{"public"},
+		[]string{"RS256"},
+		[]string{"page", "popup", "touch"},
+		[]string{"client_secret_post", "client_secret_basic", "private_key_jwt"},
+	})
 }
 
 // Keys answers /id/keys: the simulator signs nothing, so there is none.

@@ -52,9 +52,11 @@ func (s *Server) history(r *http.Request, userID, status string) {
 	}
 	values := t.Values(&store.Row{}, nil)
 	now := s.db.Now()
-	for field, v := range map[string]string{"UserId": userID, "LoginTime": now.Truncate(time.Second).Format("2006-01-02T15:04:05.000Z"), "LoginType": "Remote Access 2.0",
+	for field, v := range map[string]string{
+		"UserId": userID, "LoginTime": now.Truncate(time.Second).Format("2006-01-02T15:04:05.000Z"), "LoginType": "Remote Access 2.0",
 		"SourceIp": strings.Trim(host, "[]"), "LoginUrl": r.Host, "Status": status, "Application": "simulator client", "Browser": "Unknown", "Platform": "Unknown",
-		"ClientVersion": "N/A", "ApiType": "N/A", "ApiVersion": "N/A", "TlsProtocol": "TLS 1.3", "CountryIso": "US"} {
+		"ClientVersion": "N/A", "ApiType": "N/A", "ApiVersion": "N/A", "TlsProtocol": "TLS 1.3", "CountryIso": "US",
+	} {
 		if f := t.Object.Field(field); f != nil {
 			values[f.Slot] = v
 		}
@@ -118,9 +120,11 @@ func (s *Server) urls(r *http.Request, userID string) urls {
 		version = s.cfg.Latest
 	}
 	data := o + "/services/data/v" + version
-	return urls{o + "/services/Soap/c/" + version + "/" + org, o + "/services/Soap/m/" + version + "/" + org, o + "/services/Soap/u/" + version + "/" + org,
+	return urls{
+		o + "/services/Soap/c/" + version + "/" + org, o + "/services/Soap/m/" + version + "/" + org, o + "/services/Soap/u/" + version + "/" + org,
 		data + "/", data + "/sobjects/", data + "/search/", data + "/query/", data + "/recent/", o + "/services/Soap/T/" + version + "/" + org, data + "/tooling/",
-		o + "/" + userID, data + "/chatter/feeds", data + "/chatter/groups", data + "/chatter/users", data + "/chatter/feed-items", data + "/chatter/feed-elements", o}
+		o + "/" + userID, data + "/chatter/feeds", data + "/chatter/groups", data + "/chatter/users", data + "/chatter/feed-items", data + "/chatter/feed-elements", o,
+	}
 }
 
 type userinfo struct {
@@ -183,10 +187,14 @@ func (s *Server) Userinfo(w http.ResponseWriter, r *http.Request) {
 			address[key] = v
 		}
 	}
-	reply.JSON(w, http.StatusOK, userinfo{s.identity(r, x.UserID), x.UserID, s.cfg.OrgID, get("Username"), get("CommunityNickname"), get("Name"), get("Email"), true,
-		text(get("FirstName")), get("LastName"), get("TimeZoneSidKey"), photos{o + "/profilephoto/005/F", o + "/profilephoto/005/T"}, o + "/" + x.UserID,
+	reply.JSON(w, http.StatusOK, userinfo{
+		s.identity(r, x.UserID), x.UserID, s.cfg.OrgID, get("Username"), get("CommunityNickname"), get("Name"), get("Email"), true,
+		text(get("FirstName")), get("LastName"), get("TimeZoneSidKey"),
+		photos{o + "/profilephoto/005/F", o + "/profilephoto/005/T"},
+		o + "/" + x.UserID,
 		o + "/profilephoto/005/F", address, false, s.urls(r, x.UserID), get("IsActive") == "true", "STANDARD", get("LanguageLocaleKey"), get("LocaleSidKey"),
-		offsetOf(get("TimeZoneSidKey"), s.db.Now()), stamp(get("LastModifiedDate"))})
+		offsetOf(get("TimeZoneSidKey"), s.db.Now()), stamp(get("LastModifiedDate")),
+	})
 }
 
 type identity struct {
@@ -246,11 +254,13 @@ func (s *Server) Identity(w http.ResponseWriter, r *http.Request, orgID, userID 
 	}
 	o := Origin(r)
 	get := func(f string) string { return s.user(id, f) }
-	out := identity{ID: s.identity(r, id), Asserted: id == x.UserID, UserID: id, OrganizationID: s.cfg.OrgID, Username: get("Username"), Nickname: get("CommunityNickname"),
+	out := identity{
+		ID: s.identity(r, id), Asserted: id == x.UserID, UserID: id, OrganizationID: s.cfg.OrgID, Username: get("Username"), Nickname: get("CommunityNickname"),
 		DisplayName: get("Name"), Email: get("Email"), EmailVerified: true, FirstName: text(get("FirstName")), LastName: get("LastName"), Timezone: get("TimeZoneSidKey"),
 		Photos: photos{o + "/profilephoto/005/F", o + "/profilephoto/005/T"}, Street: text(get("Street")), City: text(get("City")), State: text(get("State")),
 		Country: text(get("Country")), Zip: text(get("PostalCode")), Mobile: text(get("MobilePhone")), URLs: s.urls(r, id), Active: get("IsActive") == "true",
 		UserType: "STANDARD", Language: get("LanguageLocaleKey"), Locale: get("LocaleSidKey"), UTCOffset: offsetOf(get("TimeZoneSidKey"), s.db.Now()),
-		Modified: stamp(get("LastModifiedDate")), AppInstalled: true}
+		Modified: stamp(get("LastModifiedDate")), AppInstalled: true,
+	}
 	reply.JSON(w, http.StatusOK, out)
 }

@@ -91,8 +91,10 @@ type Policy struct {
 
 // New makes the OAuth side of an org.
 func New(cfg Config, db *store.DB) *Server {
-	return &Server{cfg: cfg, db: db, sessions: map[string]*Session{}, grants: map[string]*grant{}, retired: map[string]*grant{}, codes: map[string]*code{},
-		logins: map[string]*login{}, jtis: map[string]bool{}}
+	return &Server{
+		cfg: cfg, db: db, sessions: map[string]*Session{}, grants: map[string]*grant{}, retired: map[string]*grant{}, codes: map[string]*code{},
+		logins: map[string]*login{}, jtis: map[string]bool{},
+	}
 }
 
 // SetPolicy replaces the admin's policy.
@@ -199,8 +201,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, x *Session, refr
 	id := s.identity(r, x.UserID)
 	mac := hmac.New(sha256.New, []byte(s.cfg.ClientSecret))
 	mac.Write([]byte(id + issued))
-	out := tokenReply{AccessToken: x.Token, RefreshToken: refresh, Signature: base64.StdEncoding.EncodeToString(mac.Sum(nil)), InstanceURL: Origin(r), ID: id,
-		TokenType: "Bearer", IssuedAt: issued}
+	out := tokenReply{
+		AccessToken: x.Token, RefreshToken: refresh, Signature: base64.StdEncoding.EncodeToString(mac.Sum(nil)), InstanceURL: Origin(r), ID: id,
+		TokenType: "Bearer", IssuedAt: issued,
+	}
 	if withScope {
 		out.Scope = x.Scope
 	}

@@ -244,11 +244,15 @@ func (s *Server) Introspect(w http.ResponseWriter, r *http.Request) {
 	case no != nil:
 		reply.OAuth(w, no.code, no.text)
 	case x != nil && s.db.Now().Sub(x.used) <= timeout:
-		reply.JSON(w, http.StatusOK, introspection{true, x.Scope, s.cfg.ClientID, s.user(x.UserID, "Username"), s.identity(r, x.UserID), "access_token",
-			x.used.Add(timeout).Unix(), x.issued.Unix(), x.issued.Unix()})
+		reply.JSON(w, http.StatusOK, introspection{
+			true, x.Scope, s.cfg.ClientID, s.user(x.UserID, "Username"), s.identity(r, x.UserID), "access_token",
+			x.used.Add(timeout).Unix(), x.issued.Unix(), x.issued.Unix(),
+		})
 	case g != nil:
-		reply.JSON(w, http.StatusOK, introspection{true, g.scope, s.cfg.ClientID, s.user(g.userID, "Username"), s.identity(r, g.userID), "refresh_token",
-			g.created.AddDate(1, 0, 0).Unix(), g.created.Unix(), g.created.Unix()})
+		reply.JSON(w, http.StatusOK, introspection{
+			true, g.scope, s.cfg.ClientID, s.user(g.userID, "Username"), s.identity(r, g.userID), "refresh_token",
+			g.created.AddDate(1, 0, 0).Unix(), g.created.Unix(), g.created.Unix(),
+		})
 	default:
 		reply.JSON(w, http.StatusOK, map[string]bool{"active": false})
 	}

@@ -139,8 +139,10 @@ func (s *Server) step(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 		if no != nil {
 			s.history(r, "", no.status)
-			show(w, http.StatusOK, page{Title: "Login", Login: true, Flow: flow, Hint: r.PostForm.Get("username"),
-				Error: "Please check your username and password. If you still can't log in, contact your Salesforce administrator."})
+			show(w, http.StatusOK, page{
+				Title: "Login", Login: true, Flow: flow, Hint: r.PostForm.Get("username"),
+				Error: "Please check your username and password. If you still can't log in, contact your Salesforce administrator.",
+			})
 			return
 		}
 		s.history(r, id, "Success")

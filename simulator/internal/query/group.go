@@ -62,7 +62,7 @@ type state struct {
 func (c *compiler) grouping() (*grouping, *soql.Error) {
 	g := &grouping{}
 	for _, it := range c.q.GroupBy {
-		k := groupKey{}
+		var k groupKey
 		if it.Func != "" {
 			eval, f, err := c.function(it)
 			if err != nil {

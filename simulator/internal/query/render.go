@@ -169,8 +169,16 @@ func appendAddress(b []byte, r *store.Row, f *schema.Field) []byte {
 	}
 	any := false
 	start := len(b)
-	for i, k := range [...][2]string{{"city", "City"}, {"country", "Country"}, {"geocodeAccuracy", "GeocodeAccuracy"}, {"latitude", "Latitude"},
-		{"longitude", "Longitude"}, {"postalCode", "PostalCode"}, {"state", "State"}, {"street", "Street"}} {
+	for i, k := range [...][2]string{
+		{"city", "City"},
+		{"country", "Country"},
+		{"geocodeAccuracy", "GeocodeAccuracy"},
+		{"latitude", "Latitude"},
+		{"longitude", "Longitude"},
+		{"postalCode", "PostalCode"},
+		{"state", "State"},
+		{"street", "Street"},
+	} {
 		if i == 0 {
 			b = append(b, '{')
 		} else {

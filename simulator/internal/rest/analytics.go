@@ -95,18 +95,22 @@ func (a *API) analyticsDescribe(c *Call, t *store.Table, id string) {
 		return ""
 	}
 	if t.Object.Name == "Dashboard" {
-		reply.JSON(c.W, http.StatusOK, map[string]any{"id": canonical, "name": get("Title"), "developerName": get("DeveloperName"), "description": ptr(get("Description")), "folderId": get("FolderId"),
-			"dashboardType": get("Type"), "components": []string{}, "filters": []string{}, "layout": map[string]any{"gridLayout": true}})
+		reply.JSON(c.W, http.StatusOK, map[string]any{
+			"id": canonical, "name": get("Title"), "developerName": get("DeveloperName"), "description": ptr(get("Description")), "folderId": get("FolderId"),
+			"dashboardType": get("Type"), "components": []string{}, "filters": []string{}, "layout": map[string]any{"gridLayout": true},
+		})
 		return
 	}
 	reply.JSON(c.W, http.StatusOK, map[string]any{
 		"attributes":             map[string]string{"describeUrl": c.Base + "/analytics/reports/" + canonical + "/describe", "instancesUrl": c.Base + "/analytics/reports/" + canonical + "/instances", "type": "Report", "reportId": canonical, "reportName": get("Name")},
 		"reportExtendedMetadata": map[string]any{"aggregateColumnInfo": map[string]any{}, "detailColumnInfo": map[string]any{}, "groupingColumnInfo": map[string]any{}},
 		"reportTypeMetadata":     map[string]any{"categories": []string{}},
-		"reportMetadata": map[string]any{"id": canonical, "name": get("Name"), "developerName": get("DeveloperName"), "description": ptr(get("Description")), "folderId": get("OwnerId"),
+		"reportMetadata": map[string]any{
+			"id": canonical, "name": get("Name"), "developerName": get("DeveloperName"), "description": ptr(get("Description")), "folderId": get("OwnerId"),
 			"reportFormat": strings.ToUpper(get("Format")), "reportType": map[string]string{"type": "ContactList", "label": "Contacts & Accounts"}, "detailColumns": []string{"FIRST_NAME", "LAST_NAME", "EMAIL"},
 			"aggregates": []string{"RowCount"}, "groupingsDown": []string{}, "groupingsAcross": []string{}, "reportFilters": []string{}, "reportBooleanFilter": nil, "hasDetailRows": true,
 			"hasRecordCount": true, "showGrandTotal": true, "showSubtotals": true, "scope": "organization", "sortBy": []string{}, "currency": nil, "chart": nil, "standardFilters": nil,
-			"topRows": nil, "buckets": []string{}, "crossFilters": []string{}, "division": nil},
+			"topRows": nil, "buckets": []string{}, "crossFilters": []string{}, "division": nil,
+		},
 	})
 }

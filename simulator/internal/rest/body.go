@@ -81,7 +81,7 @@ func parseJSON(data []byte) (*value, error) {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, fmt.Errorf("Unexpected end-of-input at [line:%d, column:%d]", line, col) //nolint:staticcheck // Salesforce's text
 		}
-		return nil, fmt.Errorf("Unexpected character at [line:%d, column:%d]: %s", line, col, err) //nolint:staticcheck // Salesforce's text
+		return nil, fmt.Errorf("Unexpected character at [line:%d, column:%d]: %w", line, col, err) //nolint:staticcheck // Salesforce's text
 	}
 	if v.kind != save.Nested {
 		return nil, fmt.Errorf("Unexpected value at [line:1, column:1]") //nolint:staticcheck // Salesforce's text

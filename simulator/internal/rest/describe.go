@@ -84,9 +84,11 @@ type globalEntry struct {
 }
 
 func (c *Call) globalEntry(o *schema.Object) globalEntry {
-	return globalEntry{Createable: o.Has('c'), DeepCloneable: o.Has('k'), Deletable: o.Has('d'), FeedEnabled: o.Has('f'), KeyPrefix: ptr(o.Prefix), Label: o.Label, LabelPlural: o.Plural,
+	return globalEntry{
+		Createable: o.Has('c'), DeepCloneable: o.Has('k'), Deletable: o.Has('d'), FeedEnabled: o.Has('f'), KeyPrefix: ptr(o.Prefix), Label: o.Label, LabelPlural: o.Plural,
 		Layoutable: o.Has('l'), Mergeable: o.Has('m'), MruEnabled: o.Has('M'), Name: o.Name, Queryable: o.Has('q'), Replicateable: o.Has('R'), Retrieveable: o.Has('r'),
-		Searchable: o.Has('S'), Triggerable: o.Has('T'), Undeletable: o.Has('n'), Updateable: o.Has('u'), URLs: c.objectURLs(o, false)}
+		Searchable: o.Has('S'), Triggerable: o.Has('T'), Undeletable: o.Has('n'), Updateable: o.Has('u'), URLs: c.objectURLs(o, false),
+	}
 }
 
 func ptr(s string) *string {
@@ -214,12 +216,14 @@ type fieldDescribe struct {
 }
 
 func describeField(f *schema.Field) fieldDescribe {
-	d := fieldDescribe{AutoNumber: f.AutoNumber, ByteLength: f.Length * 3, CaseSensitive: f.CaseSensitive, CompoundFieldName: ptr(f.Compound), Createable: f.Createable, Custom: f.Custom,
+	d := fieldDescribe{
+		AutoNumber: f.AutoNumber, ByteLength: f.Length * 3, CaseSensitive: f.CaseSensitive, CompoundFieldName: ptr(f.Compound), Createable: f.Createable, Custom: f.Custom,
 		DefaultedOnCreate: f.Defaulted, Digits: f.Digits, ExternalID: f.ExternalID, ExtraTypeInfo: ptr(f.Extra), Filterable: f.Filterable, Groupable: f.Groupable, IDLookup: f.IDLookup,
 		Label: f.Label, Length: f.Length, Name: f.Name, NameField: f.NameField, Nillable: f.Nillable, Permissionable: f.Permissionable, PicklistValues: []picklistValue{},
 		Precision: f.Precision, QueryByDistance: f.Type == "address", ReferenceTo: append([]string{}, f.ReferenceTo...), RelationshipName: ptr(f.Relationship),
 		RestrictedPicklist: f.Restricted, Scale: f.Scale, SearchPrefilterable: f.Prefilterable, SoapType: save.SOAPType(f.Type), Sortable: f.Sortable, Type: f.Type,
-		Unique: f.Unique, Updateable: f.Updateable}
+		Unique: f.Unique, Updateable: f.Updateable,
+	}
 	if f.Type == "id" || f.Type == "reference" || f.Type == "multipicklist" {
 		d.ByteLength = f.Length
 	}
@@ -329,21 +333,27 @@ func (a *API) describe(c *Call, o *schema.Object) {
 	}
 	a.DB.RLock()
 	defer a.DB.RUnlock()
-	d := objectDescribe{ActionOverrides: []string{}, ChildRelationships: []childRelationship{}, CompactLayoutable: o.Has('l'), Createable: o.Has('c'), DeepCloneable: o.Has('k'),
+	d := objectDescribe{
+		ActionOverrides: []string{}, ChildRelationships: []childRelationship{}, CompactLayoutable: o.Has('l'), Createable: o.Has('c'), DeepCloneable: o.Has('k'),
 		Deletable: o.Has('d'), FeedEnabled: o.Has('f'), KeyPrefix: ptr(o.Prefix), Label: o.Label, LabelPlural: o.Plural, Layoutable: o.Has('l'), Mergeable: o.Has('m'),
 		MruEnabled: o.Has('M'), Name: o.Name, NamedLayoutInfos: []string{}, Queryable: o.Has('q'), Replicateable: o.Has('R'), Retrieveable: o.Has('r'), SearchLayoutable: o.Has('l'),
-		Searchable: o.Has('S'), SobjectDescribeOption: "FULL", Triggerable: o.Has('T'), Undeletable: o.Has('n'), Updateable: o.Has('u'), URLs: c.objectURLs(o, true)}
+		Searchable: o.Has('S'), SobjectDescribeOption: "FULL", Triggerable: o.Has('T'), Undeletable: o.Has('n'), Updateable: o.Has('u'), URLs: c.objectURLs(o, true),
+	}
 	for _, f := range o.Fields {
 		d.Fields = append(d.Fields, describeField(f))
 	}
 	for _, ch := range o.Children {
-		d.ChildRelationships = append(d.ChildRelationships, childRelationship{CascadeDelete: ch.Cascade, ChildSObject: ch.Object, Field: ch.Field, JunctionIDListNames: []string{},
-			JunctionReferenceTo: []string{}, RelationshipName: ptr(ch.Relationship)})
+		d.ChildRelationships = append(d.ChildRelationships, childRelationship{
+			CascadeDelete: ch.Cascade, ChildSObject: ch.Object, Field: ch.Field, JunctionIDListNames: []string{},
+			JunctionReferenceTo: []string{}, RelationshipName: ptr(ch.Relationship),
+		})
 	}
 	d.RecordTypeInfos = []recordType{}
 	if o.Has('l') {
-		d.RecordTypeInfos = append(d.RecordTypeInfos, recordType{true, true, true, "Master", true, "Master", masterRecordType,
-			urlMap{"layout": c.Base + "/sobjects/" + o.Name + "/describe/layouts/" + masterRecordType}})
+		d.RecordTypeInfos = append(d.RecordTypeInfos, recordType{
+			true, true, true, "Master", true, "Master", masterRecordType,
+			urlMap{"layout": c.Base + "/sobjects/" + o.Name + "/describe/layouts/" + masterRecordType},
+		})
 	}
 	low := strings.ToLower(o.Plural)
 	d.SupportedScopes = []scope{{"All " + low, "everything"}}

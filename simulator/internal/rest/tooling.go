@@ -50,8 +50,10 @@ type fieldMetadata struct {
 }
 
 // fieldTypes are describe's types of the Metadata API's.
-var fieldTypes = map[string]string{"text": "string", "textarea": "textarea", "longtextarea": "textarea", "html": "textarea", "email": "email", "phone": "phone", "url": "url", "number": "double",
-	"currency": "currency", "percent": "percent", "checkbox": "boolean", "date": "date", "datetime": "datetime", "picklist": "picklist", "multiselectpicklist": "multipicklist", "lookup": "reference"}
+var fieldTypes = map[string]string{
+	"text": "string", "textarea": "textarea", "longtextarea": "textarea", "html": "textarea", "email": "email", "phone": "phone", "url": "url", "number": "double",
+	"currency": "currency", "percent": "percent", "checkbox": "boolean", "date": "date", "datetime": "datetime", "picklist": "picklist", "multiselectpicklist": "multipicklist", "lookup": "reference",
+}
 
 func number(n json.Number, d int) int {
 	if v, err := n.Int64(); err == nil && v >= 0 && v < 1<<20 {
@@ -113,8 +115,10 @@ func (a *API) customField(c *Call) {
 }
 
 func makeField(name, typ string, m fieldMetadata) *schema.Field {
-	f := &schema.Field{Name: name, Label: m.Label, Type: typ, Createable: true, Updateable: true, Nillable: !m.Required && typ != "boolean", ExternalID: m.ExternalID, IDLookup: m.ExternalID, Unique: m.Unique,
-		CaseSensitive: m.Unique && m.CaseSensitive, Permissionable: !m.Required, Filterable: true, Groupable: true, Sortable: true, Custom: true}
+	f := &schema.Field{
+		Name: name, Label: m.Label, Type: typ, Createable: true, Updateable: true, Nillable: !m.Required && typ != "boolean", ExternalID: m.ExternalID, IDLookup: m.ExternalID, Unique: m.Unique,
+		CaseSensitive: m.Unique && m.CaseSensitive, Permissionable: !m.Required, Filterable: true, Groupable: true, Sortable: true, Custom: true,
+	}
 	if f.Label == "" {
 		f.Label = strings.ReplaceAll(strings.TrimSuffix(name, "__c"), "_", " ")
 	}

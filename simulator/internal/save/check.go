@@ -307,8 +307,10 @@ func (b *batch) unique(t *store.Table, serial uint32, row *Row, op Op) *Error {
 		assignee, set := t.Object.Field("AssigneeId"), t.Object.Field("PermissionSetId")
 		for n := range t.Lookup(assignee, b.values[assignee.Slot]) {
 			if v := b.values[set.Slot]; v != "" && t.Row(n).State == store.Live && t.Row(n).Get(set.Slot) == v {
-				return &Error{Code: "DUPLICATE_VALUE", Fields: []string{"AssigneeId", "PermissionSetId"},
-					Message: fmt.Sprintf("Duplicate PermissionSetAssignment.  Assignee: %s; Permission Set: %s", b.values[assignee.Slot][:15], v[:15])}
+				return &Error{
+					Code: "DUPLICATE_VALUE", Fields: []string{"AssigneeId", "PermissionSetId"},
+					Message: fmt.Sprintf("Duplicate PermissionSetAssignment.  Assignee: %s; Permission Set: %s", b.values[assignee.Slot][:15], v[:15]),
+				}
 			}
 		}
 	}

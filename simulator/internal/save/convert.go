@@ -23,12 +23,16 @@ func (p *Pipeline) Convert(caller Caller, leadID string) (string, error) {
 	if lead("IsConverted") == "true" {
 		return "", fmt.Errorf("convert lead %s: it is converted already", leadID)
 	}
-	account := b.insertValues("Account", map[string]string{"Name": lead("Company"), "BillingStreet": lead("Street"), "BillingCity": lead("City"), "BillingState": lead("State"),
-		"BillingPostalCode": lead("PostalCode"), "BillingCountry": lead("Country"), "Phone": lead("Phone"), "Website": lead("Website"), "Industry": lead("Industry"), "OwnerId": lead("OwnerId")})
-	contact := b.insertValues("Contact", map[string]string{"AccountId": account, "LastName": lead("LastName"), "FirstName": lead("FirstName"), "Salutation": lead("Salutation"),
+	account := b.insertValues("Account", map[string]string{
+		"Name": lead("Company"), "BillingStreet": lead("Street"), "BillingCity": lead("City"), "BillingState": lead("State"),
+		"BillingPostalCode": lead("PostalCode"), "BillingCountry": lead("Country"), "Phone": lead("Phone"), "Website": lead("Website"), "Industry": lead("Industry"), "OwnerId": lead("OwnerId"),
+	})
+	contact := b.insertValues("Contact", map[string]string{
+		"AccountId": account, "LastName": lead("LastName"), "FirstName": lead("FirstName"), "Salutation": lead("Salutation"),
 		"Email": lead("Email"), "Phone": lead("Phone"), "MobilePhone": lead("MobilePhone"), "Fax": lead("Fax"), "Title": lead("Title"), "LeadSource": lead("LeadSource"),
 		"MailingStreet": lead("Street"), "MailingCity": lead("City"), "MailingState": lead("State"), "MailingPostalCode": lead("PostalCode"), "MailingCountry": lead("Country"),
-		"Description": lead("Description"), "OwnerId": lead("OwnerId")})
+		"Description": lead("Description"), "OwnerId": lead("OwnerId"),
+	})
 	old := leads.Values(&before, nil)
 	values := append([]string(nil), old...)
 	for name, v := range map[string]string{"IsConverted": "true", "ConvertedDate": b.now.Format("2006-01-02"), "ConvertedAccountId": account, "ConvertedContactId": contact, "Status": "Closed - Converted"} {

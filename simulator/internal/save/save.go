@@ -196,8 +196,10 @@ func (p *Pipeline) transact(caller Caller, tables []*store.Table, op Op, key *sc
 		b.rollback()
 		for i := range out {
 			if out[i].OK() {
-				out[i] = Result{Errors: []Error{{Code: "ALL_OR_NONE_OPERATION_ROLLED_BACK",
-					Message: "Record rolled back because not all records were valid and the request was using AllOrNone header"}}}
+				out[i] = Result{Errors: []Error{{
+					Code:    "ALL_OR_NONE_OPERATION_ROLLED_BACK",
+					Message: "Record rolled back because not all records were valid and the request was using AllOrNone header",
+				}}}
 			}
 		}
 		return out
@@ -352,8 +354,10 @@ func (b *batch) upsert(t *store.Table, key *schema.Field, row *Row, twice map[st
 	for i, n := range live {
 		ids[i] = t.ID(n)
 	}
-	return Result{Errors: []Error{{Code: "DUPLICATE_EXTERNAL_ID", Status: 300, Matches: ids,
-		Message: key.Label + ": more than one record found for external id field: [" + strings.Join(ids, ", ") + "]"}}}
+	return Result{Errors: []Error{{
+		Code: "DUPLICATE_EXTERNAL_ID", Status: 300, Matches: ids,
+		Message: key.Label + ": more than one record found for external id field: [" + strings.Join(ids, ", ") + "]",
+	}}}
 }
 
 func (b *batch) insert(t *store.Table, row *Row) Result {
@@ -398,6 +402,8 @@ func (b *batch) applied(t *store.Table, serial uint32, action ledger.Action) {
 			break
 		}
 	}
-	b.effects = append(b.effects, applied{ledger.Effect{Time: b.now, UserID: b.caller.UserID, Object: t.Object.Name, RecordID: t.ID(serial), ExternalID: external,
-		Action: action, RequestID: b.caller.RequestID, BulkJobID: b.caller.JobID, CallOptions: b.caller.CallOptions}, row.Hash()})
+	b.effects = append(b.effects, applied{ledger.Effect{
+		Time: b.now, UserID: b.caller.UserID, Object: t.Object.Name, RecordID: t.ID(serial), ExternalID: external,
+		Action: action, RequestID: b.caller.RequestID, BulkJobID: b.caller.JobID, CallOptions: b.caller.CallOptions,
+	}, row.Hash()})
 }

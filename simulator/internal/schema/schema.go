@@ -369,8 +369,10 @@ func (s *Schema) AddExternalID(spec string) (*Object, *Field, error) {
 		return nil, nil, fmt.Errorf("external id field %q: a custom field's name is letters, digits and single underscores, and ends in __c", spec)
 	}
 	label := strings.ReplaceAll(strings.TrimSuffix(name, "__c"), "_", " ")
-	f := &Field{Name: name, Label: label, Type: "string", Length: 255, Createable: true, Updateable: true, Nillable: true, IDLookup: true,
-		ExternalID: true, Unique: true, Permissionable: true, Filterable: true, Groupable: true, Sortable: true, Custom: true}
+	f := &Field{
+		Name: name, Label: label, Type: "string", Length: 255, Createable: true, Updateable: true, Nillable: true, IDLookup: true,
+		ExternalID: true, Unique: true, Permissionable: true, Filterable: true, Groupable: true, Sortable: true, Custom: true,
+	}
 	return o, f, s.AddField(o, f)
 }
 

@@ -48,15 +48,19 @@ func Org(db *store.DB, username, edition string) Result {
 		Index(db.MustTable(name))
 	}
 	now := db.Now().Add(-24 * time.Hour)
-	org := put(db, "Organization", now, 1, map[string]string{"Name": "Simulated Org", "Country": "US", "OrganizationType": edition, "InstanceName": "SIM1", "IsSandbox": "false",
+	org := put(db, "Organization", now, 1, map[string]string{
+		"Name": "Simulated Org", "Country": "US", "OrganizationType": edition, "InstanceName": "SIM1", "IsSandbox": "false",
 		"LanguageLocaleKey": "en_US", "DefaultLocaleSidKey": "en_US", "TimeZoneSidKey": "America/Los_Angeles", "FiscalYearStartMonth": "1", "DefaultAccountAccess": "Edit",
 		"DefaultContactAccess": "ControlledByParent", "DefaultOpportunityAccess": "Edit", "DefaultLeadAccess": "ReadEditTransfer", "DefaultCaseAccess": "ReadEditTransfer",
 		"DefaultCalendarAccess": "HideDetailsInsert", "DefaultPricebookAccess": "ReadSelect", "DefaultCampaignAccess": "All", "UiSkin": "Theme3", "SignupCountryIsoCode": "US",
 		"NumKnowledgeService": "2", "MonthlyPageViewsUsed": "0", "MonthlyPageViewsEntitlement": "0", "PrimaryContact": "Admin User", "ReceivesInfoEmails": "true",
-		"ReceivesAdminInfoEmails": "true", "WebToCaseDefaultOrigin": "Web"})
+		"ReceivesAdminInfoEmails": "true", "WebToCaseDefaultOrigin": "Web",
+	})
 	licence := func(key, name, status string, total, used int) string {
-		return put(db, "UserLicense", now, 1, map[string]string{"LicenseDefinitionKey": key, "Name": name, "MasterLabel": name, "Status": status, "TotalLicenses": fmt.Sprint(total), "UsedLicenses": fmt.Sprint(used),
-			"UsedLicensesLastUpdated": now.Format("2006-01-02T15:04:05.000Z")})
+		return put(db, "UserLicense", now, 1, map[string]string{
+			"LicenseDefinitionKey": key, "Name": name, "MasterLabel": name, "Status": status, "TotalLicenses": fmt.Sprint(total), "UsedLicenses": fmt.Sprint(used),
+			"UsedLicensesLastUpdated": now.Format("2006-01-02T15:04:05.000Z"),
+		})
 	}
 	full := licence("SFDC", "Salesforce", "Active", 20, 3)
 	platform := licence("AUL", "Salesforce Platform", "Active", 30, 0)
@@ -64,8 +68,10 @@ func Org(db *store.DB, username, edition string) Result {
 	guest := licence("PID_Guest_User", "Guest", "Active", 1, 0)
 	licence("FDC_SUB", "Force.com - App Subscription", "Disabled", 0, 0)
 	profile := func(name, licence, userType, rights string) string {
-		return put(db, "Profile", now, 1, map[string]string{"Name": name, "UserLicenseId": licence, "UserType": userType, "PermissionsApiEnabled": rights, "PermissionsViewSetup": rights,
-			"PermissionsModifyAllData": rights, "PermissionsViewAllData": rights, "PermissionsBulkApiHardDelete": rights, "PermissionsManageUsers": rights})
+		return put(db, "Profile", now, 1, map[string]string{
+			"Name": name, "UserLicenseId": licence, "UserType": userType, "PermissionsApiEnabled": rights, "PermissionsViewSetup": rights,
+			"PermissionsModifyAllData": rights, "PermissionsViewAllData": rights, "PermissionsBulkApiHardDelete": rights, "PermissionsManageUsers": rights,
+		})
 	}
 	adminProfile := profile("System Administrator", full, "Standard", "true")
 	profile("Standard User", full, "Standard", "false")
@@ -75,9 +81,11 @@ func Org(db *store.DB, username, edition string) Result {
 	role := put(db, "UserRole", now, 1, map[string]string{"Name": "CEO", "DeveloperName": "CEO", "OpportunityAccessForAccountOwner": "Edit", "PortalType": "None"})
 	suffix := strings.ToLower(org)
 	user := func(first, last, name, profile, userType, active string) string {
-		return put(db, "User", now, 1, map[string]string{"FirstName": first, "LastName": last, "Username": name, "Email": name, "Alias": alias(last), "CommunityNickname": alias(last) + fmt.Sprint(db.MustTable("User").Count()),
+		return put(db, "User", now, 1, map[string]string{
+			"FirstName": first, "LastName": last, "Username": name, "Email": name, "Alias": alias(last), "CommunityNickname": alias(last) + fmt.Sprint(db.MustTable("User").Count()),
 			"IsActive": active, "ProfileId": profile, "UserType": userType, "TimeZoneSidKey": "America/Los_Angeles", "LocaleSidKey": "en_US", "LanguageLocaleKey": "en_US",
-			"EmailEncodingKey": "UTF-8", "ReceivesInfoEmails": "true", "DigestFrequency": "D", "DefaultGroupNotificationFrequency": "N"})
+			"EmailEncodingKey": "UTF-8", "ReceivesInfoEmails": "true", "DigestFrequency": "D", "DefaultGroupNotificationFrequency": "N",
+		})
 	}
 	admin := user("Admin", "User", username, adminProfile, "Standard", "true")
 	user("Automated", "Process", "autoproc@"+suffix, guestProfile, "AutomatedProcess", "true")
