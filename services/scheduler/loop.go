@@ -211,7 +211,12 @@ func (l *loop) request(ctx context.Context, p *plan, date slot.Date) error {
 	runID, created, err := l.startRun(ctx, p.connection, date)
 	l.started.Add(ctx, 1, metric.WithAttributes(attribute.String("result", outcome(created, err))))
 	note := func(s schedule.Schedule) (schedule.Schedule, bool) { return s.Started(date, runID) }
-	if err != nil {
+	if reason := errs.Message(err); errs.ReasonOf(err) == "no_field_map" {
+		// Nobody has said yet what goes where. Were the date made up for, saving the first field map would write to the
+		// org within a minute, before anybody has seen a plan.
+		err = nil
+		note = func(s schedule.Schedule) (schedule.Schedule, bool) { return s.PassedOver(date, reason) }
+	} else if err != nil {
 		span.RecordError(err)
 		note = func(s schedule.Schedule) (schedule.Schedule, bool) { return s.Blocked(date, errs.Message(err)) }
 	} else if created {

@@ -214,8 +214,8 @@ func TestDisablingAndEnabling(t *testing.T) {
 func TestRunThatCannotStartIsTriedAgainLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, linked("acme", "c1"))
-	noMap := errs.New(errs.Precondition, "no_field_map", "connection c1 has no field map: save one first")
-	w.refuse = func() error { return noMap }
+	notLinked := errs.New(errs.Precondition, "not_linked", "connection c1 needs a reconnect: link the org again")
+	w.refuse = func() error { return notLinked }
 	b := testkit.Bus(t)
 	n := w.start(t, b, instant(t, "2026-01-30T12:00:00Z"), nil)
 	n.settle(t)
@@ -225,7 +225,7 @@ func TestRunThatCannotStartIsTriedAgainLater(t *testing.T) {
 		t.Fatalf("asked %d times within a second, want once", w.asked())
 	}
 	s := get(t, n, "acme", "c1")
-	if s.GetReason() != noMap.Msg || s.GetLastSlot() != "" || !s.GetNextAt().AsTime().Equal(instant(t, "2026-01-31T00:00:00Z")) {
+	if s.GetReason() != notLinked.Msg || s.GetLastSlot() != "" || !s.GetNextAt().AsTime().Equal(instant(t, "2026-01-31T00:00:00Z")) {
 		t.Errorf("schedule %v", s)
 	}
 	// A second scheduler tries too, and its trying does not wake the first.
@@ -245,6 +245,27 @@ func TestRunThatCannotStartIsTriedAgainLater(t *testing.T) {
 	n.at(t, instant(t, "2026-01-31T09:00:00Z"))
 	wantDates(t, w, "2026-01-31")
 	if s := get(t, n, "acme", "c1"); s.GetReason() != "" || s.GetLastSlot() != "2026-01-31" {
+		t.Errorf("schedule %v", s)
+	}
+}
+
+// Saving the first field map must not write to the org by surprise: nights before it are not made up for.
+func TestNightsWithoutAFieldMapArePassedOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, linked("acme", "c1"))
+	w.refuse = func() error { return errs.New(errs.Precondition, "no_field_map", "save a field map first") }
+	n := w.start(t, testkit.Bus(t), instant(t, "2026-01-30T12:00:00Z"), nil)
+	n.settle(t)
+	n.at(t, instant(t, "2026-01-31T00:00:01Z"))
+	if s := get(t, n, "acme", "c1"); s.GetReason() != "save a field map first" || s.GetLastSlot() != "2026-01-31" || s.GetLastRunId() != "" {
+		t.Errorf("schedule %v", s)
+	}
+	w.change(func() { w.refuse = nil })
+	n.at(t, instant(t, "2026-01-31T09:00:00Z"))
+	wantDates(t, w)
+	n.at(t, instant(t, "2026-02-01T00:00:01Z"))
+	wantDates(t, w, "2026-02-01")
+	if s := get(t, n, "acme", "c1"); s.GetReason() != "" {
 		t.Errorf("schedule %v", s)
 	}
 }

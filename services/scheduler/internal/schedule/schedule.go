@@ -71,6 +71,15 @@ func (s Schedule) Blocked(date slot.Date, reason string) (next Schedule, changed
 	return s, true
 }
 
+// PassedOver returns the schedule after the date went by without a run, and is not to be made up for.
+func (s Schedule) PassedOver(date slot.Date, reason string) (next Schedule, changed bool) {
+	if !date.After(s.last()) {
+		return s, false
+	}
+	s.LastSlot, s.LastRunID, s.Reason = date.String(), "", reason
+	return s, true
+}
+
 // Same reports whether two states of a schedule differ in nothing but the reason why a run waits.
 func (s Schedule) Same(other Schedule) bool {
 	s.Reason = other.Reason
