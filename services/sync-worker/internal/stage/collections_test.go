@@ -24,10 +24,6 @@ import (
 const (
 	create = syncv1.Action_ACTION_CREATE
 	update = syncv1.Action_ACTION_UPDATE
-
-	upserts  = "PATCH /composite/sobjects/Contact/" + externalID
-	byEmails = "PATCH /composite/sobjects/Contact/Email"
-	updates  = "PATCH /composite/sobjects"
 )
 
 func collectionCalls(w *world) (n int64) {
