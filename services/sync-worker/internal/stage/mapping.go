@@ -10,8 +10,12 @@ import (
 	rowv1 "github.com/catalogsync/catalogsync/gen/catalogsync/row/v1"
 )
 
-// mapBatch is how many people go to the mapper in one message.
-const mapBatch = 500
+// mapBatch is how many people go to the mapper in one message at the most; one ends early when it has mapBytes, for
+// people may have long texts and messages end at 4 MiB.
+const (
+	mapBatch = 500
+	mapBytes = 1 << 20
+)
 
 // keyStream asks the mapper for match keys.
 type keyStream struct {

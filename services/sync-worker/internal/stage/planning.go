@@ -112,6 +112,7 @@ func (d *decider) decide(ctx context.Context, people []plan.Joined) error {
 	}
 	defer values.close()
 	var waiting []plan.Joined
+	size := 0
 	flush := func() error {
 		if len(waiting) == 0 {
 			return nil
@@ -130,7 +131,7 @@ func (d *decider) decide(ctx context.Context, people []plan.Joined) error {
 			}
 		}
 		d.w.rows.Add(int64(len(waiting)))
-		waiting = waiting[:0]
+		waiting, size = waiting[:0], 0
 		return nil
 	}
 	for _, j := range people {
@@ -146,7 +147,8 @@ func (d *decider) decide(ctx context.Context, people []plan.Joined) error {
 				Code: plan.CodeConverted, Message: "The Lead was converted in Salesforce, so it is left as it is.",
 			})
 		default:
-			if waiting = append(waiting, j); len(waiting) == mapBatch {
+			waiting = append(waiting, j)
+			if size += proto.Size(j.Person.Row) + proto.Size(j.Record); len(waiting) == mapBatch || size >= mapBytes {
 				err = flush()
 			}
 		}

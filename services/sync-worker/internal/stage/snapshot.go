@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"google.golang.org/protobuf/proto"
+
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	rowv1 "github.com/catalogsync/catalogsync/gen/catalogsync/row/v1"
 	salesforcev1 "github.com/catalogsync/catalogsync/gen/catalogsync/salesforce/v1"
@@ -152,7 +154,7 @@ func (w *work) snapshotPeople(ctx context.Context) error {
 	defer keys.close()
 	out := rows.NewRows(w.pub, rows.KindPeople, s.person, w.run.Parts)
 	var people int64
-	batch := make([]*rowv1.Row, 0, mapBatch)
+	batch, size := make([]*rowv1.Row, 0, mapBatch), 0
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -172,13 +174,13 @@ func (w *work) snapshotPeople(ctx context.Context) error {
 		}
 		people += int64(len(batch))
 		w.rows.Store(people)
-		batch = batch[:0]
+		batch, size = batch[:0], 0
 		return nil
 	}
 	in := w.task.Input
 	err = w.Directory.Scan(ctx, w.run.Tenant, directory.Range{From: in.From, To: in.To}, s.person, func(row *rowv1.Row) error {
 		batch = append(batch, row)
-		if len(batch) < mapBatch {
+		if size += proto.Size(row); len(batch) < mapBatch && size < mapBytes {
 			return nil
 		}
 		return flush()
