@@ -116,7 +116,7 @@ func New(o Options) (*Server, error) {
 	s.bulk = bulk.New(s.db, s.pipe, s.faults, bulk.Config{Rate: o.BulkRate, Seed: o.Seed, Ordered: o.OrderedResults})
 	s.front = &front{s: s, routes: map[string]int64{}}
 	if restored {
-		s.opts.SeedRecords = nil
+		s.opts.SeedRecords, s.opts.SampleCases = nil, false
 	}
 	if err := s.fill(); err != nil {
 		return nil, err
@@ -188,6 +188,11 @@ func (s *Server) fill() error {
 			if err := seed.Records(s.db, s.pipe, save.Caller{UserID: s.seeded.AdminID, RequestID: "seed"}, object, n, s.opts.Seed); err != nil {
 				return err
 			}
+		}
+	}
+	if s.opts.SampleCases {
+		if err := s.sampleCases(); err != nil {
+			return fmt.Errorf("sample cases: %w", err)
 		}
 	}
 	for object := range s.opts.SeedRecords {

@@ -43,6 +43,7 @@ type Options struct {
 	Latency          time.Duration  // added to every answer
 	SessionTimeout   time.Duration  // idle life of an access token, default 2 h
 	SeedRecords      map[string]int // generated records by object: {"Contact": 5000}
+	SampleCases      bool           // records that clients trip over: equal e-mails, a converted lead, a merged contact, an account of 500
 	Seed             uint64         // source of ids, generated records, shuffles and fault draws; 0 means 1
 	OrderedResults   bool           // Bulk result rows in input order; by default they come shuffled, as from Salesforce
 

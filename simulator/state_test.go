@@ -66,3 +66,21 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+func TestSampleCasesAndFaultsFile(t *testing.T) {
+	t.Parallel()
+	faults := filepath.Join(t.TempDir(), "faults.json")
+	if err := os.WriteFile(faults, []byte(`[{"name":"down","kind":"error","path":"/limits","status":503,"count":1}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := start(t, simulator.Options{SampleCases: true, FaultsFile: faults, Latency: 1})
+	if r := o.do("GET", "/limits", ""); r.status != 503 {
+		t.Errorf("the fault of the file did not fire: %d", r.status)
+	}
+	if fired := o.Faults().Fired(); len(fired) != 1 || fired[0].Rule != "down" {
+		t.Errorf("fired %+v", fired)
+	}
+	o.want(o.query("SELECT Account.Name, COUNT(Id) n FROM Contact WHERE AccountId != null GROUP BY Account.Name HAVING COUNT(Id) > 1"), 200, `{"totalSize":1,"done":true,"records":[{"attributes":{"type":"AggregateResult"},"Name":"Account of Five Hundred","n":500}]}`)
+	o.want(o.query("SELECT COUNT() FROM Contact WHERE Email = 'twice@samples.example'"), 200, `{"totalSize":2,"done":true,"records":[]}`)
+	o.want(o.query("SELECT IsConverted FROM Lead WHERE ConvertedContact.Email = 'converted@samples.example'"), 200, `*"IsConverted":true}]}`)
+}
