@@ -76,14 +76,24 @@ func (x *Tenant) Context(ctx context.Context) context.Context { return Bearer(ct
 // Import loads a CSV file and returns the summary and the lines at fault.
 func (x *Tenant) Import(t testing.TB, csv []byte, mode directoryv1.ImportMode) (*directoryv1.ImportSummary, []*directoryv1.LineError) {
 	t.Helper()
-	stream, err := x.People.ImportPeople(x.Context(t.Context()))
+	sum, faults, err := x.TryImport(t, "people.csv", csv, mode)
 	if err != nil {
 		t.Fatalf("import: %v", err)
 	}
+	return sum, faults
+}
+
+// TryImport loads a file of any kind, which may be refused.
+func (x *Tenant) TryImport(t testing.TB, name string, file []byte, mode directoryv1.ImportMode) (*directoryv1.ImportSummary, []*directoryv1.LineError, error) {
+	t.Helper()
+	stream, err := x.People.ImportPeople(x.Context(t.Context()))
+	if err != nil {
+		return nil, nil, err
+	}
 	send := func(m *directoryv1.ImportPeopleRequest) bool { return stream.Send(m) == nil }
-	send(&directoryv1.ImportPeopleRequest{Message: &directoryv1.ImportPeopleRequest_Header{Header: &directoryv1.ImportHeader{FileName: "people.csv", Mode: mode}}})
+	send(&directoryv1.ImportPeopleRequest{Message: &directoryv1.ImportPeopleRequest_Header{Header: &directoryv1.ImportHeader{FileName: name, Mode: mode}}})
 	go func() {
-		for chunk := range bytesChunks(csv, 128<<10) {
+		for chunk := range bytesChunks(file, 128<<10) {
 			if !send(&directoryv1.ImportPeopleRequest{Message: &directoryv1.ImportPeopleRequest_Chunk{Chunk: chunk}}) {
 				return // Recv says why
 			}
@@ -97,13 +107,13 @@ func (x *Tenant) Import(t testing.TB, csv []byte, mode directoryv1.ImportMode) (
 			t.Fatal("the import ended without a summary")
 		}
 		if err != nil {
-			t.Fatalf("import: %v", err)
+			return nil, faults, err
 		}
 		if e := m.GetLineError(); e != nil {
 			faults = append(faults, e)
 		}
 		if sum := m.GetSummary(); sum != nil {
-			return sum, faults
+			return sum, faults, nil
 		}
 	}
 }
@@ -149,8 +159,12 @@ func (x *Tenant) SaveMap(t testing.TB, object, externalID string) *mapperv1.Fiel
 // Pairs are source and target of the tests' field map of an object.
 func Pairs(object string) [][2]string {
 	pairs := [][2]string{
-		{"first_name", "FirstName"}, {"last_name", "LastName"}, {"email", "Email"}, {"phone", "Phone"},
-		{"mobile_phone", "MobilePhone"}, {"title", "Title"},
+		{"first_name", "FirstName"},
+		{"last_name", "LastName"},
+		{"email", "Email"},
+		{"phone", "Phone"},
+		{"mobile_phone", "MobilePhone"},
+		{"title", "Title"},
 	}
 	if object == "Lead" {
 		return append(pairs, [2]string{"organization", "Company"}, [2]string{"city", "City"}, [2]string{"postal_code", "PostalCode"})
