@@ -18,9 +18,20 @@ func TestMatches(t *testing.T) {
 		pattern, subject string
 		want             bool
 	}{
-		{"a", "a", true}, {"a", "b", false}, {"a", "a.b", false}, {"a.b", "a", false},
-		{"a.*", "a.b", true}, {"a.*", "a", false}, {"a.*", "a.b.c", false}, {"*.b", "a.b", true}, {"*", "a", true},
-		{"a.>", "a.b", true}, {"a.>", "a.b.c", true}, {"a.>", "b.c", false}, {">", "a.b", true}, {"a.*.c", "a.b.d", false},
+		{"a", "a", true},
+		{"a", "b", false},
+		{"a", "a.b", false},
+		{"a.b", "a", false},
+		{"a.*", "a.b", true},
+		{"a.*", "a", false},
+		{"a.*", "a.b.c", false},
+		{"*.b", "a.b", true},
+		{"*", "a", true},
+		{"a.>", "a.b", true},
+		{"a.>", "a.b.c", true},
+		{"a.>", "b.c", false},
+		{">", "a.b", true},
+		{"a.*.c", "a.b.d", false},
 	} {
 		if got := matches(c.pattern, c.subject); got != c.want {
 			t.Errorf("matches(%q, %q) = %v", c.pattern, c.subject, got)
@@ -51,9 +62,18 @@ func TestTransient(t *testing.T) {
 		err  error
 		want bool
 	}{
-		{nats.ErrTimeout, true}, {nats.ErrNoResponders, true}, {jetstream.ErrNoStreamResponse, true}, {context.DeadlineExceeded, true},
-		{nats.ErrReconnectBufExceeded, true}, {errGap, true}, {api(503), true}, {api(500), true},
-		{api(400), false}, {api(404), false}, {nats.ErrConnectionClosed, false}, {errors.New("other"), false},
+		{nats.ErrTimeout, true},
+		{nats.ErrNoResponders, true},
+		{jetstream.ErrNoStreamResponse, true},
+		{context.DeadlineExceeded, true},
+		{nats.ErrReconnectBufExceeded, true},
+		{errGap, true},
+		{api(503), true},
+		{api(500), true},
+		{api(400), false},
+		{api(404), false},
+		{nats.ErrConnectionClosed, false},
+		{errors.New("other"), false},
 		{errs.Wrap(nats.ErrTimeout, errs.Exhausted, "store_full", "full"), false},
 	} {
 		if got := transient(c.err); got != c.want {

@@ -83,7 +83,7 @@ func TestTrace(t *testing.T) {
 	}
 	attrs := map[string]string{}
 	for _, a := range process.Attributes() {
-		attrs[string(a.Key)] = a.Value.Emit()
+		attrs[string(a.Key)] = a.Value.String()
 	}
 	if diff := cmp.Diff(map[string]string{
 		"messaging.system": "nats", "messaging.operation.name": "process", "messaging.operation.type": "process",

@@ -2,7 +2,6 @@ package natsd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -26,7 +25,7 @@ func newLogger(log *slog.Logger) *logger {
 
 func (l *logger) write(level slog.Level, format string, v []any) {
 	if l.log.Enabled(context.Background(), level) {
-		l.log.Log(context.Background(), level, fmt.Sprintf(format, v...))
+		l.log.Log(context.Background(), level, fmt.Sprintf(format, v...)) //nolint:sloglint // the server gives formatted text only
 	}
 }
 
@@ -46,7 +45,7 @@ func (l *logger) Tracef(format string, v ...any)  { l.write(slog.LevelDebug, for
 // Fatalf is called when the server gives up starting; it does not end the process.
 func (l *logger) Fatalf(format string, v ...any) {
 	l.mu.Lock()
-	l.err = errors.New(fmt.Sprintf(format, v...))
+	l.err = fmt.Errorf(format, v...)
 	l.mu.Unlock()
 	l.write(slog.LevelError, format, v)
 }

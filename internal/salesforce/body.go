@@ -1,6 +1,7 @@
 package salesforce
 
 import (
+	"errors"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
@@ -15,7 +16,7 @@ func (p *progress) Read(b []byte) (int, error) {
 	if n > 0 {
 		p.ex.watch.Reset(p.ex.c.opt.IdleTimeout)
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = p.ex.transportError(err)
 		p.ex.readErr = err
 	}

@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/catalogsync/catalogsync/internal/salesforce"
 )
 
 // job writes a job as the API does.
@@ -67,9 +68,11 @@ func TestIngestLifecycle(t *testing.T) {
 		t.Fatalf("close: %+v, %v", j, err)
 	}
 	j, err = r.JobInfo(t.Context(), j.ID)
-	want := salesforce.Job{ID: jobID, Operation: "upsert", Object: "Contact", ExternalIDField: "Key__c", State: salesforce.JobComplete, Type: "V2Ingest",
+	want := salesforce.Job{
+		ID: jobID, Operation: "upsert", Object: "Contact", ExternalIDField: "Key__c", State: salesforce.JobComplete, Type: "V2Ingest",
 		CreatedByID: "0055g000001AbCdEAF", Created: time.Date(2026, 11, 21, 19, 25, 27, 0, time.UTC), Modified: time.Date(2026, 11, 21, 19, 25, 32, 0, time.UTC),
-		Processed: 8, Failed: 1, Retries: 2, ProcessingTime: 478 * time.Millisecond}
+		Processed: 8, Failed: 1, Retries: 2, ProcessingTime: 478 * time.Millisecond,
+	}
 	if diff := cmp.Diff(want, j); diff != "" || err != nil || !j.State.Terminal() || j.Err() != nil {
 		t.Errorf("info: %v (-want +got):\n%s", err, diff)
 	}

@@ -14,8 +14,10 @@ func (c *Client) CreateQueryJob(ctx context.Context, soql string, all bool) (Job
 	if all {
 		operation = "queryAll"
 	}
-	body, err := json.Marshal(map[string]string{"operation": operation, "query": soql, "contentType": "CSV",
-		"columnDelimiter": "COMMA", "lineEnding": "LF"})
+	body, err := json.Marshal(map[string]string{
+		"operation": operation, "query": soql, "contentType": "CSV",
+		"columnDelimiter": "COMMA", "lineEnding": "LF",
+	})
 	if err != nil {
 		return Job{}, err
 	}

@@ -114,9 +114,11 @@ func (c *Client) collection(ctx context.Context, op, object, keyField string, ro
 	if keyField != "" {
 		path += "/" + object + "/" + keyField
 	}
-	r := &request{op: op, method: http.MethodPatch, path: path, body: body, write: true, saves: true,
+	r := &request{
+		op: op, method: http.MethodPatch, path: path, body: body, write: true, saves: true,
 		// Without it assignment rules would move the owner of Leads here and not in Bulk.
-		header: map[string]string{"Sforce-Auto-Assign": "FALSE"}}
+		header: map[string]string{"Sforce-Auto-Assign": "FALSE"},
+	}
 	if c.opt.AllowDuplicateAlerts {
 		r.header["Sforce-Duplicate-Rule-Header"] = "allowSave=true"
 	}

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/catalogsync/catalogsync/internal/salesforce"
 )
 
 const (

@@ -73,8 +73,10 @@ func NewCSVWriter(w io.Writer, columns []string) (*CSVWriter, error) {
 	return c, nil
 }
 
-// Rows and Bytes tell what was written so far, the header counted in Bytes alone.
-func (c *CSVWriter) Rows() int64  { return c.rows }
+// Rows is the number of rows written so far.
+func (c *CSVWriter) Rows() int64 { return c.rows }
+
+// Bytes is the size of what was written so far, the header included.
 func (c *CSVWriter) Bytes() int64 { return c.bytes }
 
 // Row writes one row, whole or not at all. It returns a *CellError for a value that cannot be sent and

@@ -9,8 +9,9 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/catalogsync/catalogsync/internal/salesforce"
 )
 
 func set(v string) salesforce.Cell { return salesforce.Cell{Value: v, Set: true} }

@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/catalogsync/catalogsync/internal/salesforce"
 )
 
 // TestErrorBodies reads every shape in which an org or the edge before it refuses a request.
@@ -32,25 +33,41 @@ func TestErrorBodies(t *testing.T) {
 		body   string
 		want   want
 	}{
-		{"array with the code first", 404, `[ { "errorCode" : "NOT_FOUND", "message" : "The requested resource does not exist" } ]`,
-			want{"NOT_FOUND", "The requested resource does not exist", nil, salesforce.ActionJob}},
-		{"array with fields", 400, `[{"message":"Email: invalid email address: foo","errorCode":"INVALID_EMAIL_ADDRESS","fields":["Email"]}]`,
-			want{"INVALID_EMAIL_ADDRESS", "Email: invalid email address: foo", []string{"Email"}, salesforce.ActionRow}},
-		{"caret block", 400, `[{"message":` + string(quoted) + `,"errorCode":"INVALID_TYPE"}]`,
-			want{"INVALID_TYPE", strings.TrimSpace(caret), nil, salesforce.ActionConfig}},
-		{"duplicate rule", 400, `[{"duplicateResut":{"allowSave":true,"duplicateRule":"R","matchResults":[{"matchRecords":[{"matchConfidence":100.0}]}]},"errorCode":"DUPLICATES_DETECTED","message":"Use one of these records?"}]`,
-			want{"DUPLICATES_DETECTED", "Use one of these records?", nil, salesforce.ActionRow}},
-		{"OAuth object", 400, `{"error":"invalid_grant","error_description":"expired access/refresh token"}`,
-			want{"invalid_grant", "expired access/refresh token", nil, salesforce.ActionJob}},
-		{"old Bulk object", 400, `{"exceptionCode":"InvalidSessionId","exceptionMessage":"Invalid session id"}`,
-			want{"InvalidSessionId", "Invalid session id", nil, salesforce.ActionRefresh}},
-		{"page", 503, "<html><body>We are down for maintenance.</body></html>",
-			want{salesforce.CodeNone, "<html><body>We are down for maintenance.</body></html>", nil, salesforce.ActionRetry}},
+		{
+			"array with the code first", 404, `[ { "errorCode" : "NOT_FOUND", "message" : "The requested resource does not exist" } ]`,
+			want{"NOT_FOUND", "The requested resource does not exist", nil, salesforce.ActionJob},
+		},
+		{
+			"array with fields", 400, `[{"message":"Email: invalid email address: foo","errorCode":"INVALID_EMAIL_ADDRESS","fields":["Email"]}]`,
+			want{"INVALID_EMAIL_ADDRESS", "Email: invalid email address: foo", []string{"Email"}, salesforce.ActionRow},
+		},
+		{
+			"caret block", 400, `[{"message":` + string(quoted) + `,"errorCode":"INVALID_TYPE"}]`,
+			want{"INVALID_TYPE", strings.TrimSpace(caret), nil, salesforce.ActionConfig},
+		},
+		{
+			"duplicate rule", 400, `[{"duplicateResut":{"allowSave":true,"duplicateRule":"R","matchResults":[{"matchRecords":[{"matchConfidence":100.0}]}]},"errorCode":"DUPLICATES_DETECTED","message":"Use one of these records?"}]`,
+			want{"DUPLICATES_DETECTED", "Use one of these records?", nil, salesforce.ActionRow},
+		},
+		{
+			"OAuth object", 400, `{"error":"invalid_grant","error_description":"expired access/refresh token"}`,
+			want{"invalid_grant", "expired access/refresh token", nil, salesforce.ActionJob},
+		},
+		{
+			"old Bulk object", 400, `{"exceptionCode":"InvalidSessionId","exceptionMessage":"Invalid session id"}`,
+			want{"InvalidSessionId", "Invalid session id", nil, salesforce.ActionRefresh},
+		},
+		{
+			"page", 503, "<html><body>We are down for maintenance.</body></html>",
+			want{salesforce.CodeNone, "<html><body>We are down for maintenance.</body></html>", nil, salesforce.ActionRetry},
+		},
 		{"nothing", 502, "", want{salesforce.CodeNone, "", nil, salesforce.ActionRetry}},
 		{"empty array", 400, "[]", want{salesforce.CodeNone, "[]", nil, salesforce.ActionJob}},
 		{"retired version", 410, `[{"errorCode":"GONE","message":"x"}]`, want{"GONE", "x", nil, salesforce.ActionConfig}},
-		{"token in the text", 500, `[{"errorCode":"UNKNOWN_EXCEPTION","message":"bad 00D5g000001AbCd!AQ.secret_x and Bearer abc.def and eyJhbGciOi.eyJzdWIi.c2ln"}]`,
-			want{"UNKNOWN_EXCEPTION", "bad [redacted] and [redacted] and [redacted]", nil, salesforce.ActionRetry}},
+		{
+			"token in the text", 500, `[{"errorCode":"UNKNOWN_EXCEPTION","message":"bad 00D5g000001AbCd!AQ.secret_x and Bearer abc.def and eyJhbGciOi.eyJzdWIi.c2ln"}]`,
+			want{"UNKNOWN_EXCEPTION", "bad [redacted] and [redacted] and [redacted]", nil, salesforce.ActionRetry},
+		},
 		{"long text", 500, strings.Repeat("ä", 1000), want{salesforce.CodeNone, strings.Repeat("ä", 256), nil, salesforce.ActionRetry}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

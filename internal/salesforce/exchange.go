@@ -102,8 +102,10 @@ func (c *Client) once(ctx context.Context, r *request, t Token, attempt int) (*r
 	}
 	token := t.AccessToken.Expose()
 	if n := len(u.RequestURI()) + len(token) + 1024; n > maxURI {
-		return nil, &Error{Op: r.op, Code: CodeURITooLong, Action: ActionSplit,
-			Message: fmt.Sprintf("address and headers would take %d bytes, Salesforce takes %d: ask for less at a time", n, maxURI)}
+		return nil, &Error{
+			Op: r.op, Code: CodeURITooLong, Action: ActionSplit,
+			Message: fmt.Sprintf("address and headers would take %d bytes, Salesforce takes %d: ask for less at a time", n, maxURI),
+		}
 	}
 	ex := c.begin(ctx, r, attempt)
 	req, up, err := c.build(ex, r, u, token)
@@ -111,7 +113,7 @@ func (c *Client) once(ctx context.Context, r *request, t Token, attempt int) (*r
 		ex.finish(err)
 		return nil, err
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.http.Do(req) //nolint:bodyclose // the response that is built from it closes it
 	if err != nil {
 		err = ex.transportError(err)
 		if up != nil {
@@ -299,8 +301,10 @@ func (ex *exchange) unpack(resp *http.Response, limit int64) (io.Reader, error) 
 		z := &lazyGzip{src: body}
 		body = z
 	default:
-		return nil, &Error{Op: ex.r.op, Status: resp.StatusCode, Code: CodeNotData, Action: ActionJob, MayHaveApplied: true,
-			Message: "the reply is packed in a way that was not asked for: " + cut(resp.Header.Get("Content-Encoding"))}
+		return nil, &Error{
+			Op: ex.r.op, Status: resp.StatusCode, Code: CodeNotData, Action: ActionJob, MayHaveApplied: true,
+			Message: "the reply is packed in a way that was not asked for: " + cut(resp.Header.Get("Content-Encoding")),
+		}
 	}
 	return &limited{r: body, left: limit}, nil
 }

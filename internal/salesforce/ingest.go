@@ -64,9 +64,11 @@ func (c *Client) UploadCSV(ctx context.Context, jobID string, write func(io.Writ
 		return err
 	}
 	var up *csvUpload
-	r := &request{op: "ingest.upload", method: http.MethodPut, path: ingestJobs + "/" + jobID + "/batches",
+	r := &request{
+		op: "ingest.upload", method: http.MethodPut, path: ingestJobs + "/" + jobID + "/batches",
 		header: map[string]string{"Content-Type": "text/csv; charset=UTF-8"}, accept: "none", write: true, once: true,
-		stream: func() upload { up = newCSVUpload(write); return up }}
+		stream: func() upload { up = newCSVUpload(write); return up },
+	}
 	resp, err := c.do(ctx, r)
 	if up != nil && up.err != nil && !errors.Is(up.err, io.ErrClosedPipe) {
 		if resp != nil {
@@ -130,8 +132,10 @@ func (c *Client) CloseJob(ctx context.Context, jobID string) (Job, error) {
 	if err := checkJobID(jobID); err != nil {
 		return Job{}, err
 	}
-	return c.jobCall(ctx, &request{op: "ingest.close", method: http.MethodPatch, path: ingestJobs + "/" + jobID,
-		body: []byte(`{"state":"UploadComplete"}`), write: true, once: true})
+	return c.jobCall(ctx, &request{
+		op: "ingest.close", method: http.MethodPatch, path: ingestJobs + "/" + jobID,
+		body: []byte(`{"state":"UploadComplete"}`), write: true, once: true,
+	})
 }
 
 // AbortJob aborts an ingest job and returns it. A job that is already over is returned as it is: look at

@@ -66,9 +66,11 @@ func (j *Job) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return err
 	}
-	*j = Job{ID: w.ID, Operation: w.Operation, Object: w.Object, ExternalIDField: w.ExternalIDFieldName, State: w.State,
+	*j = Job{
+		ID: w.ID, Operation: w.Operation, Object: w.Object, ExternalIDField: w.ExternalIDFieldName, State: w.State,
 		Type: w.JobType, CreatedByID: w.CreatedByID, Processed: w.NumberRecordsProcessed, Failed: w.NumberRecordsFailed,
-		Retries: w.Retries, ProcessingTime: time.Duration(w.TotalProcessingTime) * time.Millisecond, Message: cut(w.ErrorMessage)}
+		Retries: w.Retries, ProcessingTime: time.Duration(w.TotalProcessingTime) * time.Millisecond, Message: cut(w.ErrorMessage),
+	}
 	// The dates serve to find orphans; a job without them is still a job.
 	j.Created, _ = parseTime(w.CreatedDate)
 	j.Modified, _ = parseTime(w.SystemModstamp)

@@ -54,7 +54,7 @@ func (j *jsonReader) token() (json.Token, error) {
 
 // jsonError tells text that is no JSON from a reply that broke off.
 func jsonError(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	if _, ok := errors.AsType[*json.SyntaxError](err); ok {

@@ -36,8 +36,10 @@ func (c *Client) query(ctx context.Context, resource, soql string, columns []Col
 	if err != nil {
 		return err
 	}
-	r := &request{op: resource, path: resource, query: url.Values{"q": {soql}},
-		header: map[string]string{"Sforce-Query-Options": "batchSize=2000"}}
+	r := &request{
+		op: resource, path: resource, query: url.Values{"q": {soql}},
+		header: map[string]string{"Sforce-Query-Options": "batchSize=2000"},
+	}
 	var got int64
 	rec := newRecord(len(columns))
 	for {
@@ -148,8 +150,14 @@ type Organization struct {
 
 // Organization reads the org's own record.
 func (c *Client) Organization(ctx context.Context) (Organization, error) {
-	columns := []Column{{"Id", TypeID}, {"Name", ""}, {"IsSandbox", TypeBoolean}, {"OrganizationType", ""},
-		{"InstanceName", ""}, {"TimeZoneSidKey", ""}}
+	columns := []Column{
+		{"Id", TypeID},
+		{"Name", ""},
+		{"IsSandbox", TypeBoolean},
+		{"OrganizationType", ""},
+		{"InstanceName", ""},
+		{"TimeZoneSidKey", ""},
+	}
 	soql, err := Select(columns, "Organization", "")
 	if err != nil {
 		return Organization{}, err

@@ -8,13 +8,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/catalogsync/catalogsync/internal/salesforce"
 )
 
-var contactColumns = []salesforce.Column{{Name: "Id", Type: salesforce.TypeID}, {Name: "Email"}, {Name: "Account.Name"},
-	{Name: "Account.Owner.Name"}, {Name: "DoNotCall", Type: salesforce.TypeBoolean}, {Name: "Amount__c", Type: salesforce.TypeCurrency},
-	{Name: "SystemModstamp", Type: salesforce.TypeDateTime}}
+var contactColumns = []salesforce.Column{
+	{Name: "Id", Type: salesforce.TypeID},
+	{Name: "Email"},
+	{Name: "Account.Name"},
+	{Name: "Account.Owner.Name"},
+	{Name: "DoNotCall", Type: salesforce.TypeBoolean},
+	{Name: "Amount__c", Type: salesforce.TypeCurrency},
+	{Name: "SystemModstamp", Type: salesforce.TypeDateTime},
+}
 
 const (
 	contactOne = `{"attributes":{"type":"Contact","url":"/services/data/v67.0/sobjects/Contact/0035g00000AbCdE"},
@@ -166,7 +173,7 @@ func TestQueryStopsWithItsCaller(t *testing.T) {
 	r := newRig(t, status(200, queryPage(3, locator, contactOne, contactTwo)))
 	n := 0
 	err := r.Query(t.Context(), "SELECT x", contactColumns, func(*salesforce.Record) error { n++; return stop })
-	if err != stop || n != 1 || len(r.calls.all()) != 1 {
+	if !errors.Is(err, stop) || n != 1 || len(r.calls.all()) != 1 {
 		t.Errorf("error %v after %d rows and %d calls, want the caller's after 1 and 1", err, n, len(r.calls.all()))
 	}
 }

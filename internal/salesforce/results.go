@@ -197,7 +197,7 @@ func readCSV(body io.Reader, columns []Column, fn func(*Record) error) error {
 	r := csv.NewReader(a)
 	r.ReuseRecord = true
 	header, err := r.Read()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	if err != nil {

@@ -14,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/catalogsync/catalogsync/internal/salesforce"
 )
 
 func TestResultFiles(t *testing.T) {
@@ -45,10 +46,14 @@ func TestResultFiles(t *testing.T) {
 	want := []salesforce.ResultRow{
 		{RowResult: salesforce.RowResult{ID: idOne, Success: true, Created: true}, Values: []string{"k1"}},
 		{RowResult: salesforce.RowResult{ID: idTwo, Success: true}, Values: []string{"k2"}},
-		{RowResult: salesforce.RowResult{RowError: salesforce.RowError{Code: "INVALID_FIELD", Fields: []string{"CloseDate"}, Action: salesforce.ActionRow,
-			Message: "Failed to deserialize field at col 3. Due to, '2003-04-98' is not a valid value for the type xsd:date"}}, Values: []string{"k3"}},
-		{RowResult: salesforce.RowResult{ID: "0035g00000AbCdGAAV", RowError: salesforce.RowError{Code: "UNABLE_TO_LOCK_ROW", Action: salesforce.ActionRetryRow,
-			Message: "unable to obtain exclusive access to this record or 2 records: 001A,001B"}}, Values: []string{"k4"}},
+		{RowResult: salesforce.RowResult{RowError: salesforce.RowError{
+			Code: "INVALID_FIELD", Fields: []string{"CloseDate"}, Action: salesforce.ActionRow,
+			Message: "Failed to deserialize field at col 3. Due to, '2003-04-98' is not a valid value for the type xsd:date",
+		}}, Values: []string{"k3"}},
+		{RowResult: salesforce.RowResult{ID: "0035g00000AbCdGAAV", RowError: salesforce.RowError{
+			Code: "UNABLE_TO_LOCK_ROW", Action: salesforce.ActionRetryRow,
+			Message: "unable to obtain exclusive access to this record or 2 records: 001A,001B",
+		}}, Values: []string{"k4"}},
 		{Values: []string{"k5"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -88,12 +93,18 @@ func TestParseRowError(t *testing.T) {
 	for in, want := range map[string]salesforce.RowError{
 		"REQUIRED_FIELD_MISSING:Required fields are missing: [LastName]:LastName --": {Code: "REQUIRED_FIELD_MISSING", Message: "Required fields are missing: [LastName]", Fields: []string{"LastName"}, Action: salesforce.ActionRow},
 		"INVALID_CROSS_REFERENCE_KEY:invalid cross reference id:--":                  {Code: "INVALID_CROSS_REFERENCE_KEY", Message: "invalid cross reference id", Action: salesforce.ActionRow},
-		"INVALID_FIELD:Foreign key external ID: a-1 not found for field Ext__c in entity Account --": {Code: "INVALID_FIELD",
-			Message: "Foreign key external ID: a-1 not found for field Ext__c in entity Account", Action: salesforce.ActionRow},
-		"DUPLICATE_VALUE:duplicate value found: Ext__c duplicates value on record with id: 0035g00000AbCdE:--": {Code: "DUPLICATE_VALUE",
-			Message: "duplicate value found: Ext__c duplicates value on record with id: 0035g00000AbCdE", Action: salesforce.ActionRow},
-		"DUPLICATE_EXTERNAL_ID:Key: more than one record found for external id field: [003A, 003B]:--": {Code: "DUPLICATE_EXTERNAL_ID",
-			Message: "Key: more than one record found for external id field: [003A, 003B]", Action: salesforce.ActionRow},
+		"INVALID_FIELD:Foreign key external ID: a-1 not found for field Ext__c in entity Account --": {
+			Code:    "INVALID_FIELD",
+			Message: "Foreign key external ID: a-1 not found for field Ext__c in entity Account", Action: salesforce.ActionRow,
+		},
+		"DUPLICATE_VALUE:duplicate value found: Ext__c duplicates value on record with id: 0035g00000AbCdE:--": {
+			Code:    "DUPLICATE_VALUE",
+			Message: "duplicate value found: Ext__c duplicates value on record with id: 0035g00000AbCdE", Action: salesforce.ActionRow,
+		},
+		"DUPLICATE_EXTERNAL_ID:Key: more than one record found for external id field: [003A, 003B]:--": {
+			Code:    "DUPLICATE_EXTERNAL_ID",
+			Message: "Key: more than one record found for external id field: [003A, 003B]", Action: salesforce.ActionRow,
+		},
 		"MISSING_ARGUMENT:Ext__c not specified:--":    {Code: "MISSING_ARGUMENT", Message: "Ext__c not specified", Action: salesforce.ActionRow},
 		"FIELD_INTEGRITY_EXCEPTION:bad:City,State --": {Code: "FIELD_INTEGRITY_EXCEPTION", Message: "bad", Fields: []string{"City", "State"}, Action: salesforce.ActionRow},
 		"a text without code":                         {Code: salesforce.CodeNone, Message: "a text without code", Action: salesforce.ActionRow},
@@ -221,7 +232,7 @@ func TestRepliesAreBounded(t *testing.T) {
 			if zip {
 				w.Header().Set("Content-Encoding", "gzip")
 				z := gzip.NewWriter(w)
-				defer z.Close()
+				defer func() { _ = z.Close() }()
 				out = z
 			}
 			_, err := io.WriteString(out, start)

@@ -83,8 +83,11 @@ func TestWhatIsRepeated(t *testing.T) {
 		{"403 total", status(403, total), want{1, salesforce.ActionStopUntilWindow, false}, want{1, salesforce.ActionStopUntilWindow, false}},
 		{"401 expired", status(401, expired), ok, ok},
 		{"401 expired JWT", status(401, `[{"message":"INVALID_JWT_FORMAT","errorCode":"INVALID_AUTH_HEADER"}]`), ok, ok},
-		{"401 no api scope", status(401, `[{"message":"This session is not valid for use with the REST API","errorCode":"INVALID_SESSION_ID"}]`),
-			want{1, salesforce.ActionConfig, false}, want{1, salesforce.ActionConfig, false}},
+		{
+			"401 no api scope", status(401, `[{"message":"This session is not valid for use with the REST API","errorCode":"INVALID_SESSION_ID"}]`),
+			want{1, salesforce.ActionConfig, false},
+			want{1, salesforce.ActionConfig, false},
+		},
 		{"400 bug", status(400, `[{"errorCode":"JSON_PARSER_ERROR","message":"x"}]`), want{1, salesforce.ActionJob, false}, want{1, salesforce.ActionJob, false}},
 		{"400 too long", status(400, `[{"errorCode":"REQUEST_RUNNING_TOO_LONG","message":"x"}]`), want{1, salesforce.ActionSplit, false}, lost},
 		{"maintenance", status(503, `[{"errorCode":"ORG_IN_MAINTENANCE","message":"x"}]`), want{1, salesforce.ActionStopUntilWindow, false}, lost},
@@ -198,8 +201,10 @@ func TestWriteThatWasNeverSentIsRepeated(t *testing.T) {
 		t.Fatal(err)
 	}
 	policy := salesforce.HostPolicy{AllowDev: []string{dead}}
-	c, err := salesforce.New(salesforce.Options{HTTP: salesforce.NewHTTPClient(policy), Policy: policy, Tokens: &tokens{url: dead},
-		APIVersion: "67.0", RetryBase: time.Microsecond, OnCall: r.calls.add})
+	c, err := salesforce.New(salesforce.Options{
+		HTTP: salesforce.NewHTTPClient(policy), Policy: policy, Tokens: &tokens{url: dead},
+		APIVersion: "67.0", RetryBase: time.Microsecond, OnCall: r.calls.add,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

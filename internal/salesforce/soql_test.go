@@ -68,9 +68,11 @@ func FuzzQuote(f *testing.F) {
 
 func TestIdentifierAndSelect(t *testing.T) {
 	t.Parallel()
-	for s, ok := range map[string]bool{"Email": true, "Key__c": true, "ns__Key__c": true, "Account.Owner.Name": true, "Mother__r.Key__c": true,
+	for s, ok := range map[string]bool{
+		"Email": true, "Key__c": true, "ns__Key__c": true, "Account.Owner.Name": true, "Mother__r.Key__c": true,
 		"": false, "1a": false, "_a": false, "a b": false, "a,b": false, "a'": false, "a.": false, ".a": false, "a..b": false, "Größe": false, "COUNT()": false,
-		strings.Repeat("a", 81): false, "a.b.c.d.e.f.g": false, "Id FROM User--": false} {
+		strings.Repeat("a", 81): false, "a.b.c.d.e.f.g": false, "Id FROM User--": false,
+	} {
 		if got := salesforce.Identifier(s) == nil; got != ok {
 			t.Errorf("Identifier(%q) passes: %v, want %v", s, got, ok)
 		}

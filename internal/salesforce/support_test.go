@@ -73,8 +73,10 @@ func newRig(t testing.TB, h http.HandlerFunc, adjust ...func(*salesforce.Options
 	t.Cleanup(s.Close)
 	policy := salesforce.HostPolicy{AllowDev: []string{s.URL}}
 	r := &rig{server: s, tokens: &tokens{url: s.URL}, calls: new(calls)}
-	o := salesforce.Options{HTTP: salesforce.NewHTTPClient(policy), Policy: policy, Tokens: r.tokens, APIVersion: "67.0",
-		CallOptions: "run1.1", OnCall: r.calls.add, RetryBase: time.Microsecond, RetryCap: time.Millisecond}
+	o := salesforce.Options{
+		HTTP: salesforce.NewHTTPClient(policy), Policy: policy, Tokens: r.tokens, APIVersion: "67.0",
+		CallOptions: "run1.1", OnCall: r.calls.add, RetryBase: time.Microsecond, RetryCap: time.Millisecond,
+	}
 	for _, f := range adjust {
 		f(&o)
 	}

@@ -60,8 +60,10 @@ func TestWithinKeepsLinksOnTheOrigin(t *testing.T) {
 			t.Errorf("within(%q): %v", ref, err)
 		}
 	}
-	for _, ref := range []string{"", "query", "//evil.example/services/data/v67.0/query", "https://evil.example/services/data/v67.0/", "http://acme.my.salesforce.com/services/data/v67.0/",
-		"/services/oauth2/revoke", "/services/data/v67.0/../../oauth2/revoke", "/services/data/v67.0/%2e%2e/%2e%2e/oauth2/revoke", "javascript:x", "https://u@acme.my.salesforce.com/services/data/v67.0/", "/services/data/v67.0/%2e%2e/x#y"} {
+	for _, ref := range []string{
+		"", "query", "//evil.example/services/data/v67.0/query", "https://evil.example/services/data/v67.0/", "http://acme.my.salesforce.com/services/data/v67.0/",
+		"/services/oauth2/revoke", "/services/data/v67.0/../../oauth2/revoke", "/services/data/v67.0/%2e%2e/%2e%2e/oauth2/revoke", "javascript:x", "https://u@acme.my.salesforce.com/services/data/v67.0/", "/services/data/v67.0/%2e%2e/x#y",
+	} {
 		if u, err := within(origin, ref); err == nil {
 			t.Errorf("within(%q) = %v, want an error", ref, u)
 		}

@@ -152,7 +152,7 @@ func startPostgres() (*pgServer, error) {
 }
 
 // keepOpen holds the pipe whose end stops the server.
-var keepOpen io.WriteCloser
+var keepOpen io.WriteCloser //nolint:unused // it is there to be reachable: were it collected, the pipe would end
 
 func postgresLog(dir string) string {
 	text, err := os.ReadFile(filepath.Join(dir, "log"))

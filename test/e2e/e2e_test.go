@@ -118,8 +118,12 @@ func TestWriteRun(t *testing.T) {
 				object, ext string
 			}
 			variants := []variant{
-				{1, "Contact", externalID}, {200, "Contact", externalID}, {200, "Lead", ""}, {2001, "Contact", ""},
-				{2001, "Lead", externalID}, {25_000, "Contact", externalID},
+				{1, "Contact", externalID},
+				{200, "Contact", externalID},
+				{200, "Lead", ""},
+				{2001, "Contact", ""},
+				{2001, "Lead", externalID},
+				{25_000, "Contact", externalID},
 			}
 			started := make([]*simulator.Server, len(variants))
 			origins := make([]string, len(variants))

@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/catalogsync/catalogsync/simulator"
-	"github.com/google/go-cmp/cmp"
 )
 
 func set(v string) salesforce.Cell { return salesforce.Cell{Value: v, Set: true} }
@@ -226,8 +227,16 @@ func bulkAbort(t *testing.T, start Start) {
 func bulkQuery(t *testing.T, start Start) {
 	org := start(t, simulator.Options{SeedRecords: map[string]int{"Account": 5, "Contact": 12_000}})
 	c := Connect(t, org)
-	columns := []salesforce.Column{{Name: "Id", Type: salesforce.TypeID}, {Name: "LastName"}, {Name: "Email"}, {Name: "Account.Name"}, {Name: "Birthdate", Type: salesforce.TypeDate},
-		{Name: "IsDeleted", Type: salesforce.TypeBoolean}, {Name: "MailingLatitude", Type: salesforce.TypeDouble}, {Name: "SystemModstamp", Type: salesforce.TypeDateTime}}
+	columns := []salesforce.Column{
+		{Name: "Id", Type: salesforce.TypeID},
+		{Name: "LastName"},
+		{Name: "Email"},
+		{Name: "Account.Name"},
+		{Name: "Birthdate", Type: salesforce.TypeDate},
+		{Name: "IsDeleted", Type: salesforce.TypeBoolean},
+		{Name: "MailingLatitude", Type: salesforce.TypeDouble},
+		{Name: "SystemModstamp", Type: salesforce.TypeDateTime},
+	}
 	if _, err := org.Create("Contact", map[string]string{"LastName": "Ünïque, \"q\"", "Birthdate": "1999-12-31", "MailingLatitude": "52.25", "MailingLongitude": "13.5", "Description": "x"}); err != nil {
 		t.Fatal(err)
 	}

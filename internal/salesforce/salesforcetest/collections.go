@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/catalogsync/catalogsync/simulator"
-	"github.com/google/go-cmp/cmp"
 )
 
 func collectionsUpsert(t *testing.T, start Start) {

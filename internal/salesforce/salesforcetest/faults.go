@@ -78,8 +78,16 @@ func limits(t *testing.T, start Start) {
 // repeated, so that each row is applied once at most.
 func lostAnswers(t *testing.T, start Start) {
 	for i, rule := range []fault.Rule{
-		{Kind: fault.ResetAfter}, {Kind: fault.ResetBefore}, {Kind: fault.Truncate}, {Kind: fault.HTML}, {Kind: fault.HTML, Status: 503},
-		{Kind: fault.Error}, {Kind: fault.Empty}, {Kind: fault.HangAfter}, {Kind: fault.HangBefore}, {Kind: fault.Late},
+		{Kind: fault.ResetAfter},
+		{Kind: fault.ResetBefore},
+		{Kind: fault.Truncate},
+		{Kind: fault.HTML},
+		{Kind: fault.HTML, Status: 503},
+		{Kind: fault.Error},
+		{Kind: fault.Empty},
+		{Kind: fault.HangAfter},
+		{Kind: fault.HangBefore},
+		{Kind: fault.Late},
 	} {
 		t.Run(fmt.Sprint(i, " ", rule.Kind), func(t *testing.T) {
 			t.Parallel()
@@ -212,9 +220,21 @@ func expiredCursor(t *testing.T, start Start) {
 func troubledReads(t *testing.T, start Start) {
 	org := start(t, simulator.Options{})
 	c := Connect(t, org, func(o *salesforce.Options) { o.HeaderTimeout = 300 * time.Millisecond })
-	for _, rule := range []fault.Rule{{Kind: fault.Error}, {Kind: fault.Error, Status: 500, Code: "UNKNOWN_EXCEPTION"}, {Kind: fault.HTML}, {Kind: fault.HTML, Status: 420},
-		{Kind: fault.HTML, Status: 502}, {Kind: fault.Empty}, {Kind: fault.ResetBefore}, {Kind: fault.ResetAfter}, {Kind: fault.Truncate}, {Kind: fault.HangBefore},
-		{Kind: fault.Session}, {Kind: fault.Concurrent}, {Kind: fault.Trickle, Bytes: 200, Delay: fault.Duration(time.Millisecond)}} {
+	for _, rule := range []fault.Rule{
+		{Kind: fault.Error},
+		{Kind: fault.Error, Status: 500, Code: "UNKNOWN_EXCEPTION"},
+		{Kind: fault.HTML},
+		{Kind: fault.HTML, Status: 420},
+		{Kind: fault.HTML, Status: 502},
+		{Kind: fault.Empty},
+		{Kind: fault.ResetBefore},
+		{Kind: fault.ResetAfter},
+		{Kind: fault.Truncate},
+		{Kind: fault.HangBefore},
+		{Kind: fault.Session},
+		{Kind: fault.Concurrent},
+		{Kind: fault.Trickle, Bytes: 200, Delay: fault.Duration(time.Millisecond)},
+	} {
 		org.Faults().Clear()
 		rule.Path, rule.Count = "/limits", 2
 		if rule.Kind == fault.Session {

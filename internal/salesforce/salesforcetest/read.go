@@ -5,9 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/catalogsync/catalogsync/simulator"
-	"github.com/google/go-cmp/cmp"
 )
 
 func describe(t *testing.T, start Start) {
@@ -94,8 +95,15 @@ func query(t *testing.T, start Start) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	columns := []salesforce.Column{{Name: "Id", Type: salesforce.TypeID}, {Name: "LastName"}, {Name: "Account.Name"}, {Name: "Birthdate", Type: salesforce.TypeDate},
-		{Name: "IsDeleted", Type: salesforce.TypeBoolean}, {Name: "SystemModstamp", Type: salesforce.TypeDateTime}, {Name: "Title"}}
+	columns := []salesforce.Column{
+		{Name: "Id", Type: salesforce.TypeID},
+		{Name: "LastName"},
+		{Name: "Account.Name"},
+		{Name: "Birthdate", Type: salesforce.TypeDate},
+		{Name: "IsDeleted", Type: salesforce.TypeBoolean},
+		{Name: "SystemModstamp", Type: salesforce.TypeDateTime},
+		{Name: "Title"},
+	}
 	soql, err := salesforce.Select(columns, "Contact", "ORDER BY Id")
 	if err != nil {
 		t.Fatal(err)

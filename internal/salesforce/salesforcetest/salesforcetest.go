@@ -75,7 +75,7 @@ func (s *Tokens) fetch(ctx context.Context) error {
 		InstanceURL string `json:"instance_url"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&reply); err != nil || reply.AccessToken == "" {
-		return fmt.Errorf("the simulator gave no token: status %d, %v", resp.StatusCode, err)
+		return fmt.Errorf("the simulator gave no token: status %d, %w", resp.StatusCode, err)
 	}
 	s.fetched++
 	s.current = salesforce.Token{AccessToken: salesforce.NewAccessToken(reply.AccessToken), InstanceURL: reply.InstanceURL}

@@ -3,6 +3,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -88,7 +89,7 @@ func open(t testing.TB, s Server, change ...func(*store.Config)) *store.Bucket[T
 // wantErr checks the sentinel and the kind of an error.
 func wantErr(t testing.TB, err, sentinel error, kind errs.Kind) {
 	t.Helper()
-	if sentinelOf(err) != sentinel || errs.KindOf(err) != kind {
+	if !errors.Is(sentinelOf(err), sentinel) || errs.KindOf(err) != kind {
 		t.Errorf("got %v of kind %v, want %v of kind %v", err, errs.KindOf(err), sentinel, kind)
 	}
 }

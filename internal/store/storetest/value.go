@@ -201,7 +201,7 @@ func testUpsert(t *testing.T, s Server) {
 		t.Errorf("update without a change: %v, %v", v, err)
 	}
 	own := errors.New("own")
-	if _, err := b.Update(ctx, "a", func(v Thing) (Thing, error) { return v, own }); err != own {
+	if _, err := b.Update(ctx, "a", func(v Thing) (Thing, error) { return v, own }); !errors.Is(err, own) {
 		t.Errorf("the function's error came back as %v", err)
 	}
 	if _, after, err := b.Get(ctx, "a"); err != nil || after != before {
@@ -284,7 +284,7 @@ func testExpire(t *testing.T, s Server) {
 	must(t, err)
 	testkit.Eventually(t, patience, func() error {
 		if _, _, err := b.Get(within(t), "a"); !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("it has not expired: %v", err)
+			return fmt.Errorf("it has not expired: %w", err)
 		}
 		return nil
 	})

@@ -140,7 +140,10 @@ func testWatch(t *testing.T, s Server) {
 	if diff := cmp.Diff(map[string]int{"a.2": 1}, some.gone); diff != "" {
 		t.Errorf("deletions (-want +got):\n%s", diff)
 	}
-	for range b.Watch(within(t), "") {
+	for _, err := range b.Watch(within(t), "") {
+		if err != nil {
+			t.Error(err)
+		}
 		break // ends without the context
 	}
 	for _, err := range b.Watch(within(t), "a.>") {

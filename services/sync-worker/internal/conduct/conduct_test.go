@@ -128,22 +128,28 @@ func TestARunPassesItsStagesInOrder(t *testing.T) {
 			2001, 0, 0, []ledger.Stage{"prepare", "snapshot", "plan", "close"}, nil,
 		},
 		"few changes go through Collections and are read back by id": {
-			200, 150, 50, []ledger.Stage{"prepare", "snapshot", "plan", "apply", "verify", "close"},
+			200, 150, 50,
+			[]ledger.Stage{"prepare", "snapshot", "plan", "apply", "verify", "close"},
 			[]ledger.Input{{Action: "creates", Rows: 150}, {Action: "updates", Rows: 50}},
 		},
 		"2,000 still do": {
-			2000, 2000, 0, []ledger.Stage{"prepare", "snapshot", "plan", "apply", "verify", "close"},
+			2000, 2000, 0,
+			[]ledger.Stage{"prepare", "snapshot", "plan", "apply", "verify", "close"},
 			[]ledger.Input{{Action: "creates", Rows: 2000}},
 		},
 		"2,001 go through the Bulk API": {
-			2001, 2001, 0, []ledger.Stage{"prepare", "snapshot", "plan", "apply", "verify", "close"},
+			2001, 2001, 0,
+			[]ledger.Stage{"prepare", "snapshot", "plan", "apply", "verify", "close"},
 			[]ledger.Input{{Action: "creates", Rows: 2001, Bulk: true}},
 		},
 		"many are cut into jobs and read back by a query": {
-			250_000, 250_000, 10, []ledger.Stage{"prepare", "snapshot", "plan", "apply", "readback", "verify", "close"},
+			250_000, 250_000, 10,
+			[]ledger.Stage{"prepare", "snapshot", "plan", "apply", "readback", "verify", "close"},
 			[]ledger.Input{
-				{Action: "creates", Rows: 99_000, Bulk: true}, {Action: "creates", Rows: 99_000, Bulk: true},
-				{Action: "creates", Rows: 52_000, Bulk: true}, {Action: "updates", Rows: 10},
+				{Action: "creates", Rows: 99_000, Bulk: true},
+				{Action: "creates", Rows: 99_000, Bulk: true},
+				{Action: "creates", Rows: 52_000, Bulk: true},
+				{Action: "updates", Rows: 10},
 			},
 		},
 	}
