@@ -239,7 +239,7 @@ func (w *work) forgetLostJob(ctx context.Context, err error) error {
 		if err := w.save(ctx, func(c *ledger.Checkpoint) { c.Jobs = nil }); err != nil {
 			return err
 		}
-		return fmt.Errorf("the Bulk job is gone from Salesforce: %v", e.Code) //nolint:errorlint // worth another attempt, unlike the 404 itself
+		return fmt.Errorf("the Bulk job is gone from Salesforce: %v", e.Code)
 	}
 	return err
 }

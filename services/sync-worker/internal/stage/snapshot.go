@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
-
 	"google.golang.org/protobuf/proto"
 
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
