@@ -50,6 +50,8 @@ type Program struct {
 	Peers map[string]string
 	// Flags declares the service's own settings; may be nil.
 	Flags func(fs *flag.FlagSet)
+	// Validate reports what is wrong with them; may be nil. It is asked before anything is connected to.
+	Validate func() error
 	// New builds the service from what the process has.
 	New func(ctx context.Context, n *Node) (Service, error)
 }
@@ -109,6 +111,11 @@ func (p Program) run(ctx context.Context, env *Env) error {
 	}
 	switch command {
 	case "":
+		if p.Validate != nil {
+			if err := p.Validate(); err != nil {
+				return err
+			}
+		}
 		return p.serve(ctx, env, s)
 	case "healthcheck":
 		return s.healthcheck(ctx)

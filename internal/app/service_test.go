@@ -233,6 +233,19 @@ func TestServiceCommandsAndMistakes(t *testing.T) {
 	}
 }
 
+// What is wrong with the settings is told at once, not when the bus has been reached.
+func TestSettingsAreCheckedBeforeTheBus(t *testing.T) {
+	t.Parallel()
+	p := Program{
+		Name: "auth", Validate: func() error { return errors.New("-key-file is missing") },
+		New: func(context.Context, *Node) (Service, error) { return &mirror{}, nil },
+	}
+	err := p.run(t.Context(), &Env{Name: "auth", Args: []string{"-nats-url", "nats://127.0.0.1:1"}, Stdout: io.Discard, Stderr: io.Discard, Log: testkit.Logger(t)})
+	if err == nil || err.Error() != "-key-file is missing" {
+		t.Errorf("ended with %v", err)
+	}
+}
+
 func TestServiceWithoutBusEndsWhenTold(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

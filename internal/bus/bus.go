@@ -112,6 +112,9 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 		nc.Close()
 		return nil, errs.Wrap(err, errs.Internal, "bus_options", "JetStream cannot be used")
 	}
+	if !nc.IsConnected() {
+		b.log.WarnContext(ctx, "NATS does not answer yet; waiting for it", slog.Any(telemetry.KeyErr, nc.LastError()))
+	}
 	for !nc.IsConnected() {
 		select {
 		case <-up:

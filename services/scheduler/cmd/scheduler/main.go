@@ -13,10 +13,11 @@ import (
 func main() {
 	cfg := scheduler.DefaultConfig()
 	app.ServiceMain(app.Program{
-		Name:   "scheduler",
-		Listen: "127.0.0.1:9003",
-		Peers:  map[string]string{"auth": "127.0.0.1:9001", "sync-worker": "127.0.0.1:9004"},
-		Flags:  cfg.RegisterFlags,
+		Name:     "scheduler",
+		Listen:   "127.0.0.1:9003",
+		Peers:    map[string]string{"auth": "127.0.0.1:9001", "sync-worker": "127.0.0.1:9004"},
+		Flags:    cfg.RegisterFlags,
+		Validate: func() error { return cfg.Validate() },
 		New: func(ctx context.Context, n *app.Node) (app.Service, error) {
 			return scheduler.New(ctx, cfg, scheduler.Deps{
 				Log: n.Log, Bus: n.Bus, Telemetry: n.Telemetry,

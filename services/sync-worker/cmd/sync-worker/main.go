@@ -13,10 +13,11 @@ import (
 func main() {
 	cfg := syncworker.DefaultConfig()
 	app.ServiceMain(app.Program{
-		Name:   "sync-worker",
-		Listen: "127.0.0.1:9004",
-		Peers:  map[string]string{"auth": "127.0.0.1:9001", "mapper": "127.0.0.1:9002"},
-		Flags:  cfg.RegisterFlags,
+		Name:     "sync-worker",
+		Listen:   "127.0.0.1:9004",
+		Peers:    map[string]string{"auth": "127.0.0.1:9001", "mapper": "127.0.0.1:9002"},
+		Flags:    cfg.RegisterFlags,
+		Validate: func() error { return cfg.Validate() },
 		New: func(ctx context.Context, n *app.Node) (app.Service, error) {
 			return syncworker.New(ctx, cfg, syncworker.Deps{
 				Log: n.Log, Bus: n.Bus, Telemetry: n.Telemetry,
