@@ -209,7 +209,7 @@ func isOurs(err error) bool {
 // single returns the error inside a join of one, which keeps its text in one line.
 func single(err error) error {
 	for {
-		joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // exactly this error, not one that it wraps
+		joined, ok := err.(interface{ Unwrap() []error })
 		if !ok || len(joined.Unwrap()) != 1 {
 			return err
 		}

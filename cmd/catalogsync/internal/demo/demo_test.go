@@ -239,7 +239,7 @@ func TestServeAndAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { _ = c.Close() })
 	status, err := c.Status.GetStatus(t.Context(), &gatewayv1.GetStatusRequest{})
 	if err != nil || status.GetPeople().GetPeople() != 50 || status.GetLatestRun().GetCounts().GetUpdated() != 5 {
 		t.Errorf("the status is %v, %v", status, err)

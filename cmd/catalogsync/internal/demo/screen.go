@@ -23,11 +23,11 @@ func newScreen(o Options) screen {
 	return screen{w: o.Stdout, style: o.Style, live: o.Live, steps: new(int)}
 }
 
-func (s screen) print(text string) { _, _ = io.WriteString(s.w, text) }
+func (s screen) say(text string) { _, _ = io.WriteString(s.w, text) }
 
 // head begins the tour.
 func (s screen) head(text string) {
-	s.print(s.style.Paint(view.Bold, "catalogsync demo") + "\n" + text + "\n\n")
+	s.say(s.style.Paint(view.Bold, "catalogsync demo") + "\n" + text + "\n\n")
 }
 
 // step shows a step that was taken, and how long it took where that is worth a word.
@@ -36,10 +36,10 @@ func (s screen) step(name, text string, took time.Duration) {
 	if took > 0 {
 		text += "  " + s.style.Paint(view.Dim, view.Duration(took))
 	}
-	s.print(fmt.Sprintf("%2d  %s  %s\n", *s.steps, s.style.Paint(view.Bold, fmt.Sprintf("%-11s", name)), text))
+	s.say(fmt.Sprintf("%2d  %s  %s\n", *s.steps, s.style.Paint(view.Bold, fmt.Sprintf("%-11s", name)), text))
 }
 
 // more adds a line to the step before.
-func (s screen) more(text string) { s.print("                 " + text + "\n") }
+func (s screen) more(text string) { s.say("                 " + text + "\n") }
 
 func (s screen) progress() *view.Progress { return view.NewProgress(s.w, s.style, s.live) }

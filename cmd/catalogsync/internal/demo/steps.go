@@ -82,7 +82,7 @@ func (t *tour) enter(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer operator.Close()
+	defer func() { _ = operator.Close() }()
 	res, err := operator.Tokens.CreateApiToken(ctx, &gatewayv1.CreateApiTokenRequest{
 		Name: "demo", Role: optionsv1.Role_ROLE_ADMIN, Tenant: tenant,
 	})
@@ -120,14 +120,30 @@ func (t *tour) link(ctx context.Context) error {
 // fields are the Salesforce fields that Catalog fields go into, by object.
 var fields = map[string][][2]string{
 	"Contact": {
-		{"first_name", "FirstName"}, {"last_name", "LastName"}, {"email", "Email"}, {"phone", "Phone"},
-		{"mobile_phone", "MobilePhone"}, {"title", "Title"}, {"department", "Department"}, {"street", "MailingStreet"},
-		{"city", "MailingCity"}, {"postal_code", "MailingPostalCode"}, {"country", "MailingCountry"},
+		{"first_name", "FirstName"},
+		{"last_name", "LastName"},
+		{"email", "Email"},
+		{"phone", "Phone"},
+		{"mobile_phone", "MobilePhone"},
+		{"title", "Title"},
+		{"department", "Department"},
+		{"street", "MailingStreet"},
+		{"city", "MailingCity"},
+		{"postal_code", "MailingPostalCode"},
+		{"country", "MailingCountry"},
 	},
 	"Lead": {
-		{"first_name", "FirstName"}, {"last_name", "LastName"}, {"email", "Email"}, {"organization", "Company"},
-		{"phone", "Phone"}, {"mobile_phone", "MobilePhone"}, {"title", "Title"}, {"street", "Street"}, {"city", "City"},
-		{"postal_code", "PostalCode"}, {"country", "Country"},
+		{"first_name", "FirstName"},
+		{"last_name", "LastName"},
+		{"email", "Email"},
+		{"organization", "Company"},
+		{"phone", "Phone"},
+		{"mobile_phone", "MobilePhone"},
+		{"title", "Title"},
+		{"street", "Street"},
+		{"city", "City"},
+		{"postal_code", "PostalCode"},
+		{"country", "Country"},
 	},
 }
 
@@ -176,7 +192,7 @@ func (t *tour) showPlan(ctx context.Context) error {
 		return fmt.Errorf("read the plan: %w", err)
 	}
 	t.out.step("Plan", "what a run would do", time.Since(began))
-	t.out.print("\n" + view.Plan(t.out.style, p) + "Nothing was written.\n\n")
+	t.out.say("\n" + view.Plan(t.out.style, p) + "Nothing was written.\n\n")
 	return nil
 }
 
@@ -211,7 +227,7 @@ func (t *tour) follow(ctx context.Context, run *syncv1.Run, title string) error 
 			return err
 		}
 	}
-	t.out.print("\n")
+	t.out.say("\n")
 	return ended(run)
 }
 

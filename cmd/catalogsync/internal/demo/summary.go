@@ -132,9 +132,9 @@ func (t *tour) sumUp(ctx context.Context) error {
 		return fmt.Errorf("count the people: %w", err)
 	}
 	s := t.out.style
-	t.out.print(s.Paint(view.Bold, "Summary") + "\n" + view.Summary(s, t.runs))
+	t.out.say(s.Paint(view.Bold, "Summary") + "\n" + view.Summary(s, t.runs))
 	checks := t.checks(count.GetPeople())
-	t.out.print("\n" + s.Paint(view.Bold, "Does it add up?") + "\n")
+	t.out.say("\n" + s.Paint(view.Bold, "Does it add up?") + "\n")
 	var wrong []string
 	for _, c := range checks {
 		mark := s.Paint(view.Good, "yes")
@@ -142,9 +142,9 @@ func (t *tour) sumUp(ctx context.Context) error {
 			mark = s.Paint(view.Bad, "NO ")
 			wrong = append(wrong, c.text)
 		}
-		t.out.print("  " + mark + "  " + c.text + "\n")
+		t.out.say("  " + mark + "  " + c.text + "\n")
 	}
-	t.out.print("\n" + s.Paint(view.Bold, "Where the data lies") + "\n" + t.places(len(wrong) == 0))
+	t.out.say("\n" + s.Paint(view.Bold, "Where the data lies") + "\n" + t.places(len(wrong) == 0))
 	if len(wrong) > 0 {
 		return exit.With(exit.Failed, "it does not add up: not true is that %s", strings.Join(wrong, "; nor that "))
 	}

@@ -164,8 +164,11 @@ func Outcomes(s Style, outcomes []*syncv1.Outcome) string {
 	}
 	for _, o := range outcomes {
 		row := []cell{
-			{text: o.GetPersonId()}, {Word(o.GetKind()), outcomeTone(o.GetKind())}, {text: orDash(o.GetRecordId())},
-			{text: orDash(o.GetCode())}, {text: orDash(strings.Join(o.GetFields(), ", "))},
+			{text: o.GetPersonId()},
+			{Word(o.GetKind()), outcomeTone(o.GetKind())},
+			{text: orDash(o.GetRecordId())},
+			{text: orDash(o.GetCode())},
+			{text: orDash(strings.Join(o.GetFields(), ", "))},
 		}
 		if s.Width == 0 {
 			row = append(row, cell{text: o.GetMessage()})
