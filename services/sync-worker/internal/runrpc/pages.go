@@ -5,12 +5,17 @@ import (
 	"fmt"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows"
 )
+
+// pageBytes ends a page early when rows are long: a message takes 4 MiB.
+const pageBytes = 1 << 20
 
 // position is where a page begins: the sheaf of batches, the batch in it, the row in that.
 type position struct{ sheaf, batch, row int }
@@ -93,17 +98,19 @@ func (s *Runs) ListChanges(ctx context.Context, req *syncv1.ListChangesRequest) 
 	if err != nil {
 		return nil, err
 	}
-	size := pageSize(req.GetPageSize(), 100, 5000)
+	size, bytes := pageSize(req.GetPageSize(), 100, 5000), 0
 	res := &syncv1.ListChangesResponse{}
 	res.NextPageToken, err = page(sheaves, from, func(ref ledger.ChangeRef, start int) (int, error) {
 		full := -1
 		err := rows.ReadRange(ctx, s.Bus, run.ID, ref, 0, &eventv1.PlannedChanges{}, func(m *eventv1.PlannedChanges) error {
 			for i := start; i < len(m.GetChanges()); i++ {
-				if len(res.Changes) == size {
+				if len(res.Changes) == size || bytes >= pageBytes {
 					full = i
 					break
 				}
-				res.Changes = append(res.Changes, changeProto(m.GetAction(), m.GetColumns(), m.GetChanges()[i]))
+				c := changeProto(m.GetAction(), m.GetColumns(), m.GetChanges()[i])
+				res.Changes = append(res.Changes, c)
+				bytes += proto.Size(c)
 			}
 			return nil
 		})
@@ -126,7 +133,7 @@ func (s *Runs) ListOutcomes(ctx context.Context, req *syncv1.ListOutcomesRequest
 	if err != nil {
 		return nil, err
 	}
-	size := pageSize(req.GetPageSize(), 100, 5000)
+	size, bytes := pageSize(req.GetPageSize(), 100, 5000), 0
 	res := &syncv1.ListOutcomesResponse{}
 	res.NextPageToken, err = page(sheaves, from, func(ref ledger.ChangeRef, start int) (int, error) {
 		full := -1
@@ -136,11 +143,12 @@ func (s *Runs) ListOutcomes(ctx context.Context, req *syncv1.ListOutcomesRequest
 				if len(req.GetKinds()) > 0 && !slices.Contains(req.GetKinds(), o.GetKind()) {
 					continue
 				}
-				if len(res.Outcomes) == size {
+				if len(res.Outcomes) == size || bytes >= pageBytes {
 					full = i
 					break
 				}
 				res.Outcomes = append(res.Outcomes, o)
+				bytes += proto.Size(o)
 			}
 			return nil
 		})
