@@ -38,8 +38,8 @@ type sheaf struct {
 	messages int
 }
 
-// sheaves lists what a run's tasks settled of some kinds, in a stable order: tasks settle once, so what is listed never
-// moves.
+// sheaves lists what a run's tasks settled of some kinds, in a stable order. Tasks settle once but not in order, so the
+// list ends before the first that has not: what is listed never moves.
 func (s *Runs) sheaves(ctx context.Context, runID string, kinds ...string) ([]sheaf, error) {
 	tasks, err := s.Ledger.Tasks(ctx, runID)
 	if err != nil {
@@ -47,6 +47,9 @@ func (s *Runs) sheaves(ctx context.Context, runID string, kinds ...string) ([]sh
 	}
 	var out []sheaf
 	for _, t := range tasks {
+		if t.State != ledger.TaskSettled {
+			break
+		}
 		for _, kind := range kinds {
 			if o, ok := t.Output(kind, 0); ok {
 				out = append(out, sheaf{ledger.ChangeRef{Stage: t.Stage, Task: t.Number, Epoch: t.Result.Epoch, Kind: kind}, o.Messages})
@@ -116,7 +119,7 @@ func (s *Runs) ListChanges(ctx context.Context, req *syncv1.ListChangesRequest) 
 		})
 		return full, err
 	})
-	return res, err
+	return res, kept(err, run.ID)
 }
 
 // ListOutcomes returns a page of outcomes.
@@ -154,5 +157,13 @@ func (s *Runs) ListOutcomes(ctx context.Context, req *syncv1.ListOutcomesRequest
 		})
 		return full, err
 	})
-	return res, err
+	return res, kept(err, run.ID)
+}
+
+// kept tells of batches that the retention took away in the caller's words.
+func kept(err error, run string) error {
+	if errs.ReasonOf(err) != "no_message" {
+		return err
+	}
+	return errs.Wrap(err, errs.NotFound, "not_kept", "What became of single people in run %s is no longer kept; its counters are.", run)
 }
