@@ -126,7 +126,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 		err = single(err)
 	}()
-	t.out.head(fmt.Sprintf("%s become %ss in a Salesforce org, which is simulated on this machine.", t.crowd(), o.Object))
+	t.out.head(fmt.Sprintf("%s become %ss in a simulated Salesforce org.", t.crowd(), o.Object))
 	for _, step := range []func(context.Context) error{
 		t.start, t.importPeople, t.link, t.saveMap, t.showPlan, t.firstRun, t.change, t.nightlyRun,
 	} {

@@ -109,7 +109,7 @@ func (t *tour) change(ctx context.Context) error {
 		return err
 	}
 	t.changed = sum.GetChanged()
-	t.out.step("Changes", fmt.Sprintf("%s with new values, imported from %s", view.Plural(t.changed, "person", "people"), filepath.Base(name)), time.Since(began))
+	t.out.step("Changes", fmt.Sprintf("%s with new values, from %s", view.Plural(t.changed, "person", "people"), filepath.Base(name)), time.Since(began))
 	t.remark(sum)
 	return nil
 }

@@ -47,7 +47,7 @@ func (t *tour) start(ctx context.Context) (err error) {
 	if err := t.enter(ctx); err != nil {
 		return err
 	}
-	t.out.step("Start", "five services, NATS and a SQLite directory in this process", time.Since(began))
+	t.out.step("Start", "five services, NATS and SQLite in this process", time.Since(began))
 	holds := "empty"
 	if n := t.before.records; n > 0 {
 		holds = "with " + view.Plural(n, t.Object, t.Object+"s") + " already"
@@ -98,7 +98,6 @@ func (t *tour) enter(ctx context.Context) error {
 }
 
 func (t *tour) link(ctx context.Context) error {
-	began := time.Now()
 	res, err := t.client.Connections.LinkConnection(ctx, &authv1.LinkConnectionRequest{
 		Name: "Demo org", Host: t.org.URL,
 		Credentials: &authv1.LinkConnectionRequest_ClientCredentials{ClientCredentials: &authv1.ClientCredentials{
@@ -113,7 +112,7 @@ func (t *tour) link(ctx context.Context) error {
 		return fmt.Errorf("switch the schedule off: %w", err)
 	}
 	c := res.GetConnection()
-	t.out.step("Link", "org "+c.GetOrgId()+", signed in as "+c.GetUsername()+" by client credentials", time.Since(began))
+	t.out.step("Link", "org "+c.GetOrgId()+", signed in as "+c.GetUsername(), 0)
 	return nil
 }
 
@@ -148,7 +147,6 @@ var fields = map[string][][2]string{
 }
 
 func (t *tour) saveMap(ctx context.Context) error {
-	began := time.Now()
 	m := &mapperv1.FieldMap{Object: t.Object, ExternalIdField: t.ExternalID}
 	if t.ExternalID != "" {
 		m.Pairs = append(m.Pairs, &mapperv1.Pair{Source: "id", Target: t.ExternalID})
@@ -165,7 +163,7 @@ func (t *tour) saveMap(ctx context.Context) error {
 		matched = "matched by " + t.ExternalID
 	}
 	saved := res.GetFieldMap()
-	t.out.step("Field map", fmt.Sprintf("%s, version %d, %d pairs, %s", saved.GetObject(), saved.GetVersion(), len(saved.GetPairs()), matched), time.Since(began))
+	t.out.step("Field map", fmt.Sprintf("%s, version %d, %d pairs, %s", saved.GetObject(), saved.GetVersion(), len(saved.GetPairs()), matched), 0)
 	return nil
 }
 
@@ -268,7 +266,7 @@ func (t *tour) nightlyRun(ctx context.Context) error {
 		t.out.step("Second run", "started by the demo: the schedule's run of "+res.GetSchedule().GetLastSlot()+" has been already", 0)
 		return t.follow(ctx, run, "SECOND RUN")
 	}
-	t.out.step("Nightly run", "the schedule says "+at.Format(time.TimeOnly)+" UTC; the scheduler starts it by itself", 0)
+	t.out.step("Nightly run", "due at "+at.Format(time.TimeOnly)+" UTC; the scheduler starts it by itself", 0)
 	run, err := t.scheduled(ctx, at, last)
 	if err != nil {
 		return err

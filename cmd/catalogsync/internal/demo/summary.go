@@ -97,7 +97,7 @@ func (t *tour) checks(people int64) []check {
 		mismatched += n.GetMismatched()
 		problems += view.Problems(n)
 	}
-	add(complete, "each run dealt with %s, and each person ended in exactly one outcome", view.Plural(people, "person", "people"))
+	add(complete, "in each run everybody ended in exactly one outcome: %s", view.Plural(people, "person", "people"))
 	plan, first := t.plan.GetPlan(), t.runs[0].Run.GetCounts()
 	if problems == 0 {
 		add(first.GetCreated() == plan.GetCreates() && first.GetUpdated() == plan.GetUpdates(),
@@ -106,7 +106,7 @@ func (t *tour) checks(people int64) []check {
 		add(last.GetUpdated() == t.changed && last.GetCreated() == 0,
 			"the last run updated %s, exactly those who had changed", view.Plural(t.changed, "person", "people"))
 	}
-	add(verified == written && mismatched == 0, "%s, read back and equal: %s", view.Plural(written, "record written", "records written"), view.Count(verified))
+	add(verified == written && mismatched == 0, "what was written was read back and is equal: %s", view.Plural(written, "record", "records"))
 	now := t.count()
 	add(now.effects-t.before.effects == written, "the org's own ledger counts %s, as many as the runs wrote",
 		view.Plural(now.effects-t.before.effects, "effect", "effects"))
@@ -167,25 +167,23 @@ func (t *tour) sumUp(ctx context.Context) error {
 
 // places says what is in which file.
 func (t *tour) places(fine bool) string {
-	rows := [][2]string{}
-	if t.PeopleFile != "" {
-		rows = append(rows, [2]string{t.PeopleFile, "the people"})
-	} else {
-		rows = append(rows, [2]string{t.file("people.csv"), "the people as they were imported first"})
+	where := "  " + t.dir
+	if t.Data == "" && fine && !t.Serve {
+		where += ", temporary and removed now; --data DIR keeps it"
+	}
+	var rows [][2]string
+	if t.PeopleFile == "" {
+		rows = append(rows, [2]string{"people.csv", "the people as they were imported first"})
 	}
 	rows = append(rows,
-		[2]string{t.file("people.db"), "the directory: people and their latest outcomes (SQLite)"},
-		[2]string{t.file("nats"), "runs, plans and outcomes, connection, field map, schedule (JetStream)"},
-		[2]string{t.file("catalogsync.log"), "the log of the services"},
+		[2]string{"people.db", "people and their latest outcomes (SQLite)"},
+		[2]string{"nats", "runs, plans, outcomes, connection and field map (JetStream)"},
+		[2]string{"catalogsync.log", "the log of the services"},
 	)
 	if t.Data != "" {
-		rows = append(rows, [2]string{t.file("org.json"), "the simulated org"})
+		rows = append(rows, [2]string{"org.json", "the simulated org, once the demo has ended"})
 	}
-	text := view.Columns(t.out.style, 2, rows)
-	if t.Data == "" && fine && !t.Serve {
-		text += "  This directory is temporary and is removed now; `catalogsync demo --data DIR` keeps it.\n"
-	}
-	return text
+	return where + "\n" + view.Columns(t.out.style, 4, rows)
 }
 
 // reach says how to reach what goes on running.

@@ -20,6 +20,8 @@ type Progress struct {
 
 	bar     *progressbar.ProgressBar
 	barName string
+	most    int64
+	turns   bool      // the bar only turns
 	printed time.Time // the last line in between, when there is no bar
 
 	stage  string // of the run that is watched
@@ -47,11 +49,13 @@ func (p *Progress) Amount(name string, done, total int64, bytes bool) {
 		}
 		return
 	}
-	if p.bar == nil || p.barName != name || p.bar.GetMax64() != max(total, 1) {
+	turns := !bytes && done == 0 // nothing is known yet but that it is at work
+	if most := max(total, 1); p.bar == nil || p.barName != name || p.turns != turns || p.most != most {
 		p.Clear()
-		p.bar, p.barName = p.newBar(name, max(total, 1), bytes), name
+		p.barName, p.turns, p.most = name, turns, most
+		p.bar = p.newBar(name, most, bytes)
 	}
-	if done < max(total, 1) { // a full bar would draw itself once more and be gone
+	if !turns && done < p.most { // a full bar would draw itself once more and be gone
 		_ = p.bar.Set64(done)
 	}
 }
@@ -68,15 +72,33 @@ func amount(n int64, bytes bool) string {
 
 func (p *Progress) newBar(name string, total int64, bytes bool) *progressbar.ProgressBar {
 	theme := progressbar.Theme{Saucer: "=", SaucerHead: ">", SaucerPadding: " ", BarStart: "[", BarEnd: "]"}
+	spinner := 9 // |/-\
 	if p.s.Unicode {
 		theme = progressbar.Theme{Saucer: "█", SaucerPadding: "░"}
+		spinner = 14 // ⠋⠙⠹
+	}
+	options := []progressbar.Option{
+		progressbar.OptionSetWriter(p.w),
+		progressbar.OptionUseANSICodes(true),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetRenderBlankState(true),
+	}
+	if p.turns {
+		text := pad(name, nameWidth, false)
+		if total > 1 {
+			text += amount(total, bytes)
+		}
+		return progressbar.NewOptions64(-1, append(options,
+			progressbar.OptionSetDescription(strings.TrimRight(text, " ")),
+			progressbar.OptionSpinnerType(spinner),
+			progressbar.OptionSetElapsedTime(true),
+		)...)
 	}
 	width := 30
 	if p.s.Width > 0 {
 		width = min(max(p.s.Width-50, 5), 40)
 	}
-	return progressbar.NewOptions64(total,
-		progressbar.OptionSetWriter(p.w),
+	return progressbar.NewOptions64(total, append(options,
 		progressbar.OptionSetDescription("  "+pad(name, nameWidth-1, false)),
 		progressbar.OptionSetTheme(theme),
 		progressbar.OptionSetWidth(width),
@@ -86,16 +108,17 @@ func (p *Progress) newBar(name string, total int64, bytes bool) *progressbar.Pro
 		progressbar.OptionShowTotalBytes(true),
 		progressbar.OptionSetElapsedTime(false),
 		progressbar.OptionSetPredictTime(false),
-		progressbar.OptionUseANSICodes(true),
-		progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetRenderBlankState(true),
-	)
+	)...)
 }
 
 // Clear takes the bar away, so that something else can be written.
 func (p *Progress) Clear() {
 	if p.bar != nil {
-		_ = p.bar.Clear()
+		if p.turns {
+			_ = p.bar.Finish() // ends its turning too
+		} else {
+			_ = p.bar.Clear()
+		}
 		p.bar = nil
 	}
 }

@@ -2,6 +2,7 @@ package view_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,14 +76,14 @@ func TestProgressInLinesOfLongStages(t *testing.T) {
 func TestProgressOnTerminal(t *testing.T) {
 	t.Parallel()
 	for _, s := range []view.Style{{Width: 80, Unicode: true}, {Width: 20}, {}} {
-		var out strings.Builder
+		var out buffer
 		p := view.NewProgress(&out, s, true)
 		for _, r := range steps() {
 			p.Run(r)
 		}
 		p.Clear()
 		text := out.String()
-		for _, want := range []string{"  apply      24%", "  apply      73%", "3000/4100", "\x1b[2K\r  apply     4,100 changes sent"} {
+		for _, want := range []string{"  apply      24%", "  apply      73%", "3000/4100", " prepare", " plan      5,000", "\x1b[2K\r  apply     4,100 changes sent"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("width %d: there is no %q in %q", s.Width, want, text)
 			}
@@ -91,4 +92,22 @@ func TestProgressOnTerminal(t *testing.T) {
 			t.Errorf("width %d: something is left on the line: %q", s.Width, last)
 		}
 	}
+}
+
+// buffer may be read while a bar is still turning.
+type buffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
