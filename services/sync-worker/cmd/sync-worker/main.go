@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"math"
+	"runtime/debug"
 
 	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
@@ -10,7 +12,14 @@ import (
 	syncworker "github.com/catalogsync/catalogsync/services/sync-worker"
 )
 
+// memoryLimit is what the garbage collector holds the process to, in bytes, where GOMEMLIMIT does not say. A worker
+// keeps below 256 MiB whatever the size of a run; what is alive at once is well below this limit.
+const memoryLimit = 192 << 20
+
 func main() {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	cfg := syncworker.DefaultConfig()
 	app.ServiceMain(app.Program{
 		Name:     "sync-worker",

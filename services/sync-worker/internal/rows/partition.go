@@ -2,7 +2,9 @@ package rows
 
 import (
 	"context"
+	"fmt"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
@@ -15,7 +17,7 @@ import (
 // alone: lines of people end at 1 MiB, which is also what the bus takes.
 const (
 	target = 512 << 10
-	budget = 16 << 20
+	budget = 8 << 20
 	floor  = 16 << 10
 )
 
@@ -23,47 +25,79 @@ func threshold(parts int) int {
 	return max(floor, min(target, budget/max(parts, 1)))
 }
 
+// appendField appends a message as a field of another. Rows are encoded as they come and kept as bytes: as messages
+// they would take several times the memory.
+func appendField(b []byte, field protowire.Number, m proto.Message) ([]byte, error) {
+	b = protowire.AppendTag(b, field, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(proto.Size(m)))
+	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
+}
+
+// Numbers of the fields that are encoded by hand; a test compares the result with the protos.
+const (
+	fieldRowsKeys     = 1
+	fieldRowsBatch    = 2
+	fieldBatchColumns = 1
+	fieldBatchRows    = 2
+
+	fieldWrittenColumns  = 1
+	fieldWrittenRows     = 2
+	fieldWrittenOutcomes = 3
+)
+
 // Rows collects keyed rows by part and publishes a batch whenever a part has enough.
 type Rows struct {
 	p       *Publisher
 	kind    string
-	columns []string
+	columns []byte // of the batch, encoded
 	limit   int
 	parts   []rowBuffer
 }
 
 type rowBuffer struct {
-	keys []string
-	rows []*rowv1.Row
-	size int
+	keys, rows []byte
+	n          int
 }
+
+func (b *rowBuffer) size() int { return len(b.keys) + len(b.rows) }
 
 // NewRows returns a writer of people or records of a kind.
 func NewRows(p *Publisher, kind string, columns []string, parts int) *Rows {
-	return &Rows{p: p, kind: kind, columns: columns, limit: threshold(parts), parts: make([]rowBuffer, max(parts, 1))}
+	w := &Rows{p: p, kind: kind, limit: threshold(parts), parts: make([]rowBuffer, max(parts, 1))}
+	for _, c := range columns {
+		w.columns = protowire.AppendTag(w.columns, fieldBatchColumns, protowire.BytesType)
+		w.columns = protowire.AppendString(w.columns, c)
+	}
+	return w
 }
 
-// Add takes a row; the writer keeps it until it is published.
+// Add takes a row.
 func (w *Rows) Add(ctx context.Context, part int, key string, row *rowv1.Row) error {
-	b, size := &w.parts[part], len(key)+proto.Size(row)+4
-	if b.size+size > w.limit {
+	b := &w.parts[part]
+	if b.size() > 0 && b.size()+len(key)+proto.Size(row)+8 > w.limit {
 		if err := w.flush(ctx, part); err != nil {
 			return err
 		}
 	}
-	b.keys = append(b.keys, key)
-	b.rows = append(b.rows, row)
-	b.size += size
+	b.keys = protowire.AppendTag(b.keys, fieldRowsKeys, protowire.BytesType)
+	b.keys = protowire.AppendString(b.keys, key)
+	var err error
+	if b.rows, err = appendField(b.rows, fieldBatchRows, row); err != nil {
+		return fmt.Errorf("encode %s: %w", w.kind, err)
+	}
+	b.n++
 	return nil
 }
 
 func (w *Rows) flush(ctx context.Context, part int) error {
 	b := &w.parts[part]
-	if len(b.rows) == 0 {
+	if b.n == 0 {
 		return nil
 	}
-	m := &eventv1.Rows{Keys: b.keys, Batch: &rowv1.Batch{Columns: w.columns, Rows: b.rows}}
-	if err := w.p.Publish(ctx, w.kind, part, m, len(b.rows)); err != nil {
+	raw := protowire.AppendTag(b.keys, fieldRowsBatch, protowire.BytesType)
+	raw = protowire.AppendVarint(raw, uint64(len(w.columns)+len(b.rows)))
+	raw = append(append(raw, w.columns...), b.rows...)
+	if err := w.p.publish(ctx, w.kind, part, raw, b.n); err != nil {
 		return err
 	}
 	*b = rowBuffer{}
@@ -163,48 +197,50 @@ func (w *Outcomes) Close(ctx context.Context) error {
 // Written collects after-images by part of the record's id.
 type Written struct {
 	p       *Publisher
-	columns []string
+	columns []byte // encoded
 	limit   int
-	parts   []writtenBuffer
-}
-
-type writtenBuffer struct {
-	m    *eventv1.WrittenRows
-	size int
+	parts   []rowBuffer
 }
 
 // NewWritten returns a writer of after-images.
 func NewWritten(p *Publisher, columns []string, parts int) *Written {
-	return &Written{p: p, columns: columns, limit: threshold(parts), parts: make([]writtenBuffer, max(parts, 1))}
+	w := &Written{p: p, limit: threshold(parts), parts: make([]rowBuffer, max(parts, 1))}
+	for _, c := range columns {
+		w.columns = protowire.AppendTag(w.columns, fieldWrittenColumns, protowire.BytesType)
+		w.columns = protowire.AppendString(w.columns, c)
+	}
+	return w
 }
 
 // Add takes the outcome of a written record and the values that were written to it.
 func (w *Written) Add(ctx context.Context, o *syncv1.Outcome, after *rowv1.Row) error {
 	part := Part(o.GetRecordId(), len(w.parts))
-	b, size := &w.parts[part], proto.Size(o)+proto.Size(after)+8
-	if b.size+size > w.limit {
+	b := &w.parts[part]
+	if b.size() > 0 && b.size()+proto.Size(o)+proto.Size(after)+8 > w.limit {
 		if err := w.flush(ctx, part); err != nil {
 			return err
 		}
 	}
-	if b.m == nil {
-		b.m = &eventv1.WrittenRows{Columns: w.columns}
+	var err error
+	if b.rows, err = appendField(b.rows, fieldWrittenRows, after); err == nil {
+		b.rows, err = appendField(b.rows, fieldWrittenOutcomes, o)
 	}
-	b.m.Outcomes = append(b.m.Outcomes, o)
-	b.m.Rows = append(b.m.Rows, after)
-	b.size += size
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", KindWritten, err)
+	}
+	b.n++
 	return nil
 }
 
 func (w *Written) flush(ctx context.Context, part int) error {
 	b := &w.parts[part]
-	if b.m == nil {
+	if b.n == 0 {
 		return nil
 	}
-	if err := w.p.Publish(ctx, KindWritten, part, b.m, len(b.m.Rows)); err != nil {
+	if err := w.p.publish(ctx, KindWritten, part, append(b.rows, w.columns...), b.n); err != nil {
 		return err
 	}
-	*b = writtenBuffer{}
+	*b = rowBuffer{}
 	return nil
 }
 

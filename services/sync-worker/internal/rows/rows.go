@@ -106,6 +106,11 @@ func (p *Publisher) Publish(ctx context.Context, kind string, part int, m proto.
 		return fmt.Errorf("encode %s: %w", kind, err)
 	}
 	p.buf = raw
+	return p.publish(ctx, kind, part, raw, n)
+}
+
+// publish writes one batch that is encoded already. raw stays the caller's.
+func (p *Publisher) publish(ctx context.Context, kind string, part int, raw []byte, n int) error {
 	packed := encoder.EncodeAll(raw, make([]byte, 0, len(raw)/3+64))
 	key := outputKey{kind, part}
 	s := p.outputs[key]

@@ -15,7 +15,7 @@ import (
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/plan"
 )
 
-// bulkRounds is how many Bulk jobs one task makes at the most: the first, and others for rows that were locked or left
+// bulkRounds is how many Bulk jobs one task lets run at the most: the first, and others for rows that were locked or left
 // unprocessed.
 const bulkRounds = 5
 
@@ -50,13 +50,24 @@ func (a *applier) bulk(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if left == 0 || d != nil || len(jobs) >= bulkRounds {
+		if left == 0 || d != nil || ran(jobs) >= bulkRounds {
 			return a.conclude(ctx, res, d)
 		}
 		if err := a.start(ctx, res); err != nil {
 			return err
 		}
 	}
+}
+
+// ran counts the jobs that were let run. Those that were aborted before, because their worker died, are no rounds.
+func ran(jobs []ledger.BulkJob) int {
+	n := 0
+	for _, j := range jobs {
+		if j.Closing {
+			n++
+		}
+	}
+	return n
 }
 
 // start makes a job of all rows without a result, uploads them and lets Salesforce begin.
@@ -166,10 +177,11 @@ func isGone(err error) bool {
 	return ok && e.Status == 404
 }
 
-// result is what became of one row.
+// result is what became of one row. There are 100,000 of them in a task, so they are small and keep nothing of the
+// result file alive.
 type result struct {
-	recordID string
-	job      string
+	recordID [18]byte
+	job      uint16 // index among the task's jobs
 	failure  *salesforce.RowError
 }
 
@@ -209,12 +221,17 @@ func (a *applier) reconcile(ctx context.Context, jobs []ledger.BulkJob) (results
 	if a.creates {
 		columns = []string{a.s.keyField()}
 	}
-	for _, job := range jobs {
+	for at, job := range jobs {
 		if !job.Closing || job.Rows == 0 {
 			continue
 		}
+		note := func(r *salesforce.ResultRow, failure *salesforce.RowError) {
+			found := result{job: uint16(at), failure: failure}
+			copy(found.recordID[:], r.ID)
+			res[strings.Clone(a.foldKey(r.Values[0]))] = found
+		}
 		good, err := a.org.SuccessfulResults(ctx, job.ID, columns, func(r *salesforce.ResultRow) error {
-			res[a.foldKey(r.Values[0])] = result{recordID: r.ID, job: job.ID}
+			note(r, nil)
 			return nil
 		})
 		if err != nil {
@@ -225,7 +242,7 @@ func (a *applier) reconcile(ctx context.Context, jobs []ledger.BulkJob) (results
 		}
 		bad, err := a.org.FailedResults(ctx, job.ID, columns, func(r *salesforce.ResultRow) error {
 			e := r.RowError
-			res[a.foldKey(r.Values[0])] = result{job: job.ID, failure: &e}
+			note(r, &e)
 			return nil
 		})
 		if err != nil {
@@ -334,7 +351,8 @@ func (a *applier) conclude(ctx context.Context, res results, d *ledger.Drain) er
 		return err
 	}
 	var closed []string
-	for _, j := range a.w.task.Checkpoint.Jobs {
+	jobs := a.w.task.Checkpoint.Jobs
+	for _, j := range jobs {
 		if j.Closing {
 			closed = append(closed, j.ID)
 		}
@@ -343,9 +361,9 @@ func (a *applier) conclude(ctx context.Context, res results, d *ledger.Drain) er
 		r, ok := res[a.key(c)]
 		switch {
 		case ok && r.failure == nil:
-			return a.saved(ctx, c, r.recordID, r.job)
+			return a.saved(ctx, c, string(r.recordID[:]), jobs[r.job].ID)
 		case ok:
-			return a.refused(ctx, c, *r.failure, r.job)
+			return a.refused(ctx, c, *r.failure, jobs[r.job].ID)
 		}
 		if bad, unsendable := errors.AsType[*salesforce.CellError](check.Row(a.cells(c))); unsendable {
 			return a.refused(ctx, c, salesforce.RowError{
