@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
+	gatewayv1 "github.com/catalogsync/catalogsync/gen/catalogsync/gateway/v1"
+	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/internal/sample"
 	"github.com/catalogsync/catalogsync/internal/testkit"
 	"github.com/catalogsync/catalogsync/simulator"
@@ -178,6 +182,78 @@ func TestInterruptWatching(t *testing.T) {
 	}
 	contains(t, r.errOut, "goes on", "catalogsync runs watch "+started[0].ID, "catalogsync runs cancel "+started[0].ID)
 	contains(t, w.ok(t, "runs", "watch", started[0].ID), "succeeded")
+}
+
+// A gateway that is restarted is waited for: the run goes on, and so does watching it.
+func TestWatchThroughRestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, simulator.Options{Latency: 400 * time.Millisecond})
+	w.link(t)
+	w.ok(t, "people", "import", w.people(t, sample.Options{People: 900}))
+	started := lines[run](t, w.ok(t, "run", "--watch=false", "--json"))
+	out := &buffer{}
+	done := make(chan result, 1)
+	go func() { done <- callTo(t.Context(), out, w.environ, "runs", "watch", started[0].ID, "--json") }()
+	testkit.Eventually(t, 30*time.Second, func() error {
+		if out.String() == "" {
+			return errors.New("nothing is seen of the run")
+		}
+		return nil
+	})
+	if strings.Contains(out.String(), "succeeded") {
+		t.Fatal("the run has ended before the restart")
+	}
+	addr := w.node.Addr()
+	if err := w.node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.start(t, addr)
+	r := <-done
+	seen := lines[run](t, out.String())
+	if last := seen[len(seen)-1]; r.code != 0 || last.State != "succeeded" || last.Counts.Created != 900 {
+		t.Errorf("it ends with %d: %s, and was last seen as %+v", r.code, r.errOut, last)
+	}
+}
+
+// status is a StatusService behind TLS.
+type status struct {
+	gatewayv1.UnimplementedStatusServiceServer
+}
+
+func (status) GetStatus(context.Context, *gatewayv1.GetStatusRequest) (*gatewayv1.GetStatusResponse, error) {
+	return &gatewayv1.GetStatusResponse{State: gatewayv1.IntegrationState_INTEGRATION_STATE_LINKED}, nil
+}
+
+// Tokens leave the machine only encrypted, to a gateway whose certificate holds.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	ca := testkit.NewAuthority(t)
+	cert, key := ca.Issue(t, "localhost")
+	creds, err := rpc.TLSFiles{Cert: cert, Key: key, CA: ca.File}.Server(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.Creds(creds))
+	gatewayv1.RegisterStatusServiceServer(server, status{})
+	lis, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(lis) }()
+	t.Cleanup(server.Stop)
+	_, port, err := net.SplitHostPort(lis.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	environ := []string{"CATALOGSYNC_TOKEN=cs_x", "CATALOGSYNC_SERVER=localhost:" + port}
+	contains(t, call(t.Context(), environ, nil, "status", "--tls-ca", ca.File).out, "linked")
+	if r := call(t.Context(), environ, nil, "status"); r.code != 1 {
+		t.Errorf("without TLS: %+v", r)
+	}
+	other := testkit.NewAuthority(t)
+	if r := call(t.Context(), environ, nil, "status", "--tls-ca", other.File); r.code != 1 || !strings.Contains(r.errOut, "certificate") {
+		t.Errorf("with another authority: %+v", r)
+	}
 }
 
 func TestServe(t *testing.T) {

@@ -46,7 +46,7 @@ func (p *program) plan(ctx context.Context, c *client.Client, connection string,
 		return err
 	}
 	if run.GetPlan() == nil {
-		return p.verdict(run)
+		return client.Verdict(run)
 	}
 	if p.asJSON {
 		return p.planJSON(ctx, c, run, limit)
@@ -59,7 +59,7 @@ func (p *program) plan(ctx context.Context, c *client.Client, connection string,
 	if err := p.print(view.Plan(p.out, planned) + "Nothing was written.\n"); err != nil {
 		return err
 	}
-	return p.verdict(run)
+	return client.Verdict(run)
 }
 
 // planJSON writes changes as they come, holding one page of them.
@@ -97,5 +97,5 @@ func (p *program) planJSON(ctx context.Context, c *client.Client, run *syncv1.Ru
 	if err := line("run", view.JSON(run)); err != nil {
 		return err
 	}
-	return p.verdict(run)
+	return client.Verdict(run)
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -63,34 +62,5 @@ func (p *program) ended(run *syncv1.Run) error {
 	if err := p.show(run, func(s view.Style) string { return "\n" + view.Run(s, run) }); err != nil {
 		return err
 	}
-	return p.verdict(run)
-}
-
-// verdict turns the state of a run that has ended into an error with its exit code.
-func (p *program) verdict(run *syncv1.Run) error {
-	reason := ""
-	if run.GetReason() != "" {
-		reason = ": " + view.Clean(run.GetReason())
-	}
-	switch run.GetState() {
-	case syncv1.RunState_RUN_STATE_COMPLETED_WITH_FAILURES:
-		n := run.GetCounts()
-		var parts []string
-		for _, c := range []struct {
-			n    int64
-			word string
-		}{{n.GetRejected(), "rejected"}, {n.GetFailed(), "failed"}, {n.GetDeferred(), "deferred"}, {n.GetMismatched(), "different when read back"}} {
-			if c.n > 0 {
-				parts = append(parts, view.Count(c.n)+" "+c.word)
-			}
-		}
-		return exit.With(exit.Partly, "not everybody is in step: %s; `catalogsync runs outcomes %s --kind problems` says who and why", strings.Join(parts, ", "), run.GetId())
-	case syncv1.RunState_RUN_STATE_NEEDS_RECONNECT:
-		return exit.With(exit.Reconnect, "Salesforce refuses the credentials%s; link the org again with `catalogsync link`", reason)
-	case syncv1.RunState_RUN_STATE_CANCELLED:
-		return exit.With(exit.Cancelled, "run %s was cancelled%s", run.GetId(), reason)
-	case syncv1.RunState_RUN_STATE_FAILED:
-		return exit.With(exit.RunFailed, "run %s failed%s", run.GetId(), reason)
-	}
-	return nil
+	return client.Verdict(run)
 }

@@ -105,7 +105,7 @@ func (p *program) runsWatchCommand() *cobra.Command {
 			if err := errors.Join(failed, err); err != nil {
 				return err
 			}
-			return p.verdict(run)
+			return client.Verdict(run)
 		}),
 	}
 }

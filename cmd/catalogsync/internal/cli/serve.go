@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/exit"
 	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/node"
+	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/view"
 	"github.com/catalogsync/catalogsync/internal/app"
 	"github.com/catalogsync/catalogsync/internal/config"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
@@ -112,20 +112,29 @@ func (p *program) serve(ctx context.Context, s *serveSettings) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := p.print(ready(n, s.node.Data)); err != nil {
+	if err := p.print(ready(n, s.node)); err != nil {
 		return errors.Join(err, n.Close())
 	}
 	return n.Wait()
 }
 
-func ready(n *node.Node, data string) string {
+// ready says what runs and where.
+func ready(n *node.Node, o node.Options) string {
+	data := o.Data
 	if abs, err := filepath.Abs(data); err == nil {
 		data = abs
 	}
-	return fmt.Sprintf(`catalogsync is ready.
-  gRPC             %s
-  JSON over HTTP   http://%s
-  data             %s
-  operator token   %s
-`, n.Addr(), n.HTTPAddr(), data, filepath.Join(data, "operator.token"))
+	services := o.Targets
+	if len(services) == 0 {
+		services = node.Services
+	}
+	rows := [][2]string{{"services", strings.Join(services, ", ")}}
+	if n.Addr() != "" {
+		rows = append(rows, [2]string{"gRPC", n.Addr()}, [2]string{"JSON over HTTP", "http://" + n.HTTPAddr()})
+	}
+	rows = append(rows, [2]string{"data", data})
+	if n.OperatorToken() != "" {
+		rows = append(rows, [2]string{"operator token", filepath.Join(data, "operator.token")})
+	}
+	return "catalogsync is ready.\n" + view.Columns(view.Style{}, 2, rows)
 }

@@ -28,7 +28,7 @@ func (p *program) statusCommand() *cobra.Command {
 				return err
 			}
 			if res.GetState() == gatewayv1.IntegrationState_INTEGRATION_STATE_NEEDS_RECONNECT {
-				return exit.With(exit.Reconnect, "Salesforce refuses the credentials; link the org again with `catalogsync link`")
+				return exit.With(exit.Reconnect, "Salesforce refuses the credentials; `catalogsync link` links the org again")
 			}
 			return nil
 		}),

@@ -92,7 +92,8 @@ func newWorld(t *testing.T, o simulator.Options) *world {
 	}
 	t.Cleanup(func() { _ = org.Close() })
 	w := &world{org: org, dir: t.TempDir(), files: t.TempDir()}
-	w.start(t)
+	w.start(t, "127.0.0.1:0")
+	w.environ = []string{"CATALOGSYNC_SERVER=" + w.node.Addr()}
 	token := w.file(t, "token", w.ok(t, "token", "create", "test", "--tenant", "acme", "--data", w.dir))
 	w.environ = append(w.environ, "CATALOGSYNC_TOKEN_FILE="+token)
 	return w
@@ -114,11 +115,11 @@ func (w *world) reopen(t *testing.T, secret string) {
 	w.org = org
 }
 
-// start starts the services on a free port.
-func (w *world) start(t *testing.T) {
+// start starts the services at an address.
+func (w *world) start(t *testing.T, addr string) {
 	t.Helper()
 	no := node.DefaultOptions()
-	no.Data, no.Listen, no.HTTPListen, no.Log = w.dir, "127.0.0.1:0", "127.0.0.1:0", testkit.Logger(t)
+	no.Data, no.Listen, no.HTTPListen, no.Log = w.dir, addr, "127.0.0.1:0", testkit.Logger(t)
 	no.DevOrigins, no.Grace = []string{w.org.URL}, time.Second
 	n, err := node.Start(context.Background(), no)
 	if err != nil {
@@ -129,7 +130,7 @@ func (w *world) start(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	w.node, w.environ = n, []string{"CATALOGSYNC_SERVER=" + n.Addr()}
+	w.node = n
 }
 
 // file writes a file and returns its path.

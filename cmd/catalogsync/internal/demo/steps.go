@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/client"
-	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/exit"
 	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/node"
 	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/view"
 	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
@@ -229,21 +228,13 @@ func (t *tour) follow(ctx context.Context, run *syncv1.Run, title string) error 
 	return ended(run)
 }
 
-// ended returns an error for a run that did not come to its end.
+// ended returns an error for a run that did not come to its end. People who could not be brought in step are looked at
+// in the summary.
 func ended(run *syncv1.Run) error {
-	reason := ""
-	if run.GetReason() != "" {
-		reason = ": " + view.Clean(run.GetReason())
-	}
-	switch run.GetState() {
-	case syncv1.RunState_RUN_STATE_SUCCEEDED, syncv1.RunState_RUN_STATE_COMPLETED_WITH_FAILURES:
+	if run.GetState() == syncv1.RunState_RUN_STATE_COMPLETED_WITH_FAILURES {
 		return nil
-	case syncv1.RunState_RUN_STATE_NEEDS_RECONNECT:
-		return exit.With(exit.Reconnect, "run %s: Salesforce refuses the credentials%s", run.GetId(), reason)
-	case syncv1.RunState_RUN_STATE_CANCELLED:
-		return exit.With(exit.Cancelled, "run %s was cancelled%s", run.GetId(), reason)
 	}
-	return exit.With(exit.RunFailed, "run %s ended as %s%s", run.GetId(), view.Words(run.GetState()), reason)
+	return client.Verdict(run)
 }
 
 // ahead is how far in the future the schedule is set: a schedule knows whole seconds, and needs one to be noticed.
