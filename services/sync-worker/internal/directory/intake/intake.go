@@ -30,6 +30,8 @@ type Row struct {
 	Num int64
 	// Hash of the record.
 	Hash uint64
+	// New: the tenant never had this person.
+	New bool
 }
 
 // Member is a person who is not gone.
@@ -159,7 +161,7 @@ func (m *Import) Put(ctx context.Context, records []directory.Record) ([]directo
 			results[i] = directory.Added
 		}
 		if results[i] != directory.Unchanged {
-			rows = append(rows, Row{Record: record, Num: num, Hash: hashes[i]})
+			rows = append(rows, Row{Record: record, Num: num, Hash: hashes[i], New: k.Num == 0})
 		}
 	}
 	if len(rows) > 0 {

@@ -72,8 +72,9 @@ func (s *intakeStore) Attributes(ctx context.Context) ([]string, error) {
 	return names, s.d.classify(err, "begin the import")
 }
 
-// wanted are the people of the tenant $1 with the ids $2.
-const wanted = "unnest($2::text[]) AS wanted(wanted_id) JOIN people AS p ON p.tenant = $1 AND p.id = wanted.wanted_id"
+// wanted are the people of the tenant $1 with the ids $2. OFFSET 0 keeps the look-up of one id a look-up: while the
+// table grows its statistics are old, and the planner would rather read all of it.
+const wanted = "unnest($2::text[]) AS wanted(wanted_id) CROSS JOIN LATERAL (SELECT ctid, * FROM people WHERE tenant = $1 AND id = wanted.wanted_id OFFSET 0) AS p"
 
 func (s *intakeStore) Lookup(ctx context.Context, ids []string) (map[string]intake.Known, error) {
 	rows, err := s.conn.Query(ctx, `SELECT p.id, p.num, p.hash, p.gone_at IS NOT NULL FROM `+wanted, s.tenant, ids)
@@ -110,7 +111,7 @@ func (s *intakeStore) Load(ctx context.Context, ids []string) (map[string]*direc
 // writeColumns are the columns that an import writes.
 var writeColumns = append([]string{"tenant", "id", "num", "hash", "changed_at", "nulls", "attributes"}, fieldColumns...)
 
-// mergeSQL moves the rows of the temporary table. The number stays; somebody who was gone is back.
+// mergeSQL replaces people by the rows of the temporary table. The number stays; somebody who was gone is back.
 var mergeSQL = func() string {
 	set := []string{"gone_at = NULL"}
 	for _, c := range writeColumns[3:] {
@@ -123,6 +124,14 @@ var mergeSQL = func() string {
 
 func (s *intakeStore) Write(ctx context.Context, rows []intake.Row, attributes []string, lastNum int64) error {
 	now := time.Now()
+	var fresh, known []intake.Row
+	for _, row := range rows {
+		if row.New {
+			fresh = append(fresh, row)
+		} else {
+			known = append(known, row)
+		}
+	}
 	return s.d.classify(pgx.BeginFunc(ctx, s.conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "INSERT INTO numbering (tenant, last_num) VALUES ($1, $2) ON CONFLICT (tenant) DO UPDATE SET last_num = excluded.last_num",
 			s.tenant, lastNum); err != nil {
@@ -133,20 +142,31 @@ func (s *intakeStore) Write(ctx context.Context, rows []intake.Row, attributes [
 				return err
 			}
 		}
+		if err := s.copy(ctx, tx, "people", now, fresh); err != nil || len(known) == 0 {
+			return err
+		}
 		if _, err := tx.Exec(ctx, "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_people (LIKE people) ON COMMIT DELETE ROWS"); err != nil {
 			return err
 		}
-		values := make([]any, len(writeColumns))
-		_, err := tx.CopyFrom(ctx, pgx.Identifier{"incoming_people"}, writeColumns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
-			fillValues(values, s.tenant, now, rows[i])
-			return values, nil
-		}))
-		if err != nil {
+		if err := s.copy(ctx, tx, "incoming_people", now, known); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, mergeSQL)
+		_, err := tx.Exec(ctx, mergeSQL)
 		return err
 	}), "write people")
+}
+
+// copy copies rows into a table.
+func (s *intakeStore) copy(ctx context.Context, tx pgx.Tx, table string, now time.Time, rows []intake.Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	values := make([]any, len(writeColumns))
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{table}, writeColumns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
+		fillValues(values, s.tenant, now, rows[i])
+		return values, nil
+	}))
+	return err
 }
 
 func fillValues(values []any, tenant string, now time.Time, row intake.Row) {
@@ -174,7 +194,7 @@ func (s *intakeStore) Members(ctx context.Context, after string, limit int) ([]i
 }
 
 func (s *intakeStore) MarkGone(ctx context.Context, ids []string) error {
-	_, err := s.conn.Exec(ctx, `UPDATE people AS p SET gone_at = $1, changed_at = $1 FROM unnest($3::text[]) AS wanted(wanted_id)
-		WHERE p.tenant = $2 AND p.id = wanted.wanted_id`, time.Now(), s.tenant, ids)
+	_, err := s.conn.Exec(ctx, "UPDATE people SET gone_at = $3, changed_at = $3 WHERE ctid = ANY (ARRAY(SELECT p.ctid FROM "+wanted+"))",
+		s.tenant, ids, time.Now())
 	return s.d.classify(err, "mark people gone")
 }

@@ -77,8 +77,10 @@ func storedOutcomes(ctx context.Context, tx pgx.Tx, tenant, connection string, o
 	for i, o := range outcomes {
 		ids[i] = withoutNUL(o.GetPersonId())
 	}
-	rows, err := tx.Query(ctx, `SELECT o.person_id, o.run, o.ended_at, o.kind, o.record_id FROM unnest($3::text[]) AS wanted(id)
-		JOIN outcome AS o ON o.tenant = $1 AND o.person_id = wanted.id AND o.connection = $2`, tenant, connection, ids)
+	// OFFSET 0 as in wanted.
+	rows, err := tx.Query(ctx, `SELECT o.* FROM unnest($3::text[]) AS wanted(wanted_id) CROSS JOIN LATERAL (
+		SELECT person_id, run, ended_at, kind, record_id FROM outcome WHERE tenant = $1 AND person_id = wanted.wanted_id AND connection = $2 OFFSET 0
+		) AS o`, tenant, connection, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,9 @@
 // Package postgres owns a directory in PostgreSQL, for services that run apart: any number of processes share it.
 //
-// Everything is in the schema that the connection's search path names first. People are written through COPY into a
-// temporary table and one INSERT ... ON CONFLICT; two imports of one tenant are kept apart by an advisory lock that
-// ends with its session, so that a killed import blocks nobody. Both need a session: a pooler in front must pool by
-// session, not by transaction.
+// Everything is in the schema that the connection's search path names first. New people are written through COPY,
+// changed ones through COPY into a temporary table and one INSERT ... ON CONFLICT. Two imports of one tenant are kept
+// apart by an advisory lock that ends with its session, so that a killed import blocks nobody. Both need a session: a
+// pooler in front must pool by session, not by transaction.
 package postgres
 
 import (
@@ -57,6 +57,7 @@ func Open(ctx context.Context, url string) (*Directory, error) {
 	// Tables grow from nothing to millions of rows while a statement stays prepared: a plan made for the empty table
 	// would stay as well, and compare every row with every id.
 	c.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
+	c.RuntimeParams["jit"] = "off" // compiling takes longer than any of the statements
 	d := &Directory{where: fmt.Sprintf("PostgreSQL database %s at %s", c.Database, c.Host)}
 	if d.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, d.classify(err, "connect")
