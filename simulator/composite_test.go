@@ -54,7 +54,7 @@ func TestReplicationAndCustomFields(t *testing.T) {
 		return "?start=" + url.QueryEscape(time.Now().Add(-d).Format(time.RFC3339)) + "&end=" + url.QueryEscape(time.Now().Add(time.Minute).Format(time.RFC3339))
 	}
 	o.want(o.do("GET", "/sobjects/Contact/updated/"+window(time.Hour), ""), 200, `{"ids":["`+kept+`"],"latestDateCovered":"*:00.000+0000"}`)
-	o.want(o.do("GET", "/sobjects/Contact/deleted/"+window(time.Hour), ""), 200, `{"deletedRecords":[{"deletedDate":"*","id":"`+gone+`"}],"earliestDateAvailable":"*","latestDateCovered":"*"}`)
+	o.want(o.do("GET", "/sobjects/Contact/deleted/"+window(time.Hour), ""), 200, `{"deletedRecords":[{"id":"`+gone+`","deletedDate":"*"}],"earliestDateAvailable":"*","latestDateCovered":"*"}`)
 	o.want(o.do("GET", "/sobjects/Contact/deleted/"+window(400*time.Hour), ""), 400, `[{"message":"*","errorCode":"INVALID_REPLICATION_DATE"}]`)
 	o.want(o.do("POST", "/tooling/sobjects/CustomField", `{"FullName":"Contact.Badge__c","Metadata":{"type":"Picklist","label":"Badge Colour","valueSet":{"restricted":true,"valueSetDefinition":{"value":[{"fullName":"Red"},{"fullName":"Blue"}]}}}}`), 201, `{"id":"00N*","success":true,"errors":[],"warnings":[],"infos":[]}`)
 	o.want(o.do("PATCH", "/sobjects/Contact/"+kept, `{"Badge__c":"Red"}`), 400, `[{"message":"No such column 'Badge__c' on sobject of type Contact","errorCode":"INVALID_FIELD"}]`) // nobody was given the field yet

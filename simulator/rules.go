@@ -39,8 +39,8 @@ func StandardDuplicateRules() map[string]DuplicateRule {
 	return map[string]DuplicateRule{"Contact": rule("Contact"), "Lead": rule("Lead")}
 }
 
-// SetDuplicateRules replaces the active duplicate rules, by object; a new org of this package has none. The first field
-// of a rule must be an idLookup, external id or unique field.
+// SetDuplicateRules replaces the active duplicate rules, by object; a new org of this package has none. A save is slow
+// where the first field of a rule is no idLookup, external id or unique field: all records are looked through.
 func (s *Server) SetDuplicateRules(rules map[string]DuplicateRule) error {
 	for object, r := range rules {
 		t := s.db.Table(object)
@@ -48,10 +48,10 @@ func (s *Server) SetDuplicateRules(rules map[string]DuplicateRule) error {
 			return fmt.Errorf("duplicate rule of %q: no such object, or the rule has no fields", object)
 		}
 		s.db.RLock()
-		for i, name := range r.Fields {
-			if f := t.Object.Field(name); f == nil || i == 0 && !t.Indexed(f) {
+		for _, name := range r.Fields {
+			if t.Object.Field(name) == nil {
 				s.db.RUnlock()
-				return fmt.Errorf("duplicate rule of %s: %s is no field that it can match by", object, name)
+				return fmt.Errorf("duplicate rule of %s: there is no field %s", object, name)
 			}
 		}
 		s.db.RUnlock()

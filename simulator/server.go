@@ -79,7 +79,7 @@ func (o *Options) defaults() error {
 	switch {
 	case err != nil || n < 47 || n > 99:
 		return fmt.Errorf("api version %q: want 47.0 or newer, such as 67.0", o.APIVersion)
-	case o.DailyLimit < 0 || o.BulkRate < 0 || o.Latency < 0 || o.SessionTimeout < 0:
+	case o.DailyLimit < 0 || o.BulkRate < 0 || o.BulkQueryRate < 0 || o.Latency < 0 || o.SessionTimeout < 0:
 		return errors.New("daily limit, bulk rate, latency and session time-out must not be negative")
 	case strings.Contains(o.Listen, "salesforce.com") || strings.Contains(o.Listen, "force.com"):
 		return fmt.Errorf("listen address %q: a simulator must not answer for Salesforce's own hosts", o.Listen)
@@ -95,6 +95,11 @@ func New(o Options) (*Server, error) {
 	sch, err := schema.New()
 	if err != nil {
 		return nil, err
+	}
+	if o.StateCountryPicklists {
+		if err := sch.StateCodes(); err != nil {
+			return nil, err
+		}
 	}
 	for _, spec := range o.ExternalIDFields {
 		if _, _, err := sch.AddExternalID(spec); err != nil {
@@ -113,10 +118,10 @@ func New(o Options) (*Server, error) {
 		ClientID: o.ClientID, ClientSecret: o.ClientSecret, Password: o.Password, SecurityToken: o.SecurityToken, RedirectURIs: o.RedirectURIs,
 		JWTCerts: o.JWTCerts, Rotation: o.Rotation, SessionTimeout: o.SessionTimeout, RunAs: s.seeded.AdminID, OrgID: s.seeded.OrgID, Latest: o.APIVersion,
 	}, s.db)
-	s.bulk = bulk.New(s.db, s.pipe, s.faults, bulk.Config{Rate: o.BulkRate, Seed: o.Seed, Ordered: o.OrderedResults})
+	s.bulk = bulk.New(s.db, s.pipe, s.faults, bulk.Config{Rate: o.BulkRate, QueryRate: o.BulkQueryRate, Seed: o.Seed, Ordered: o.OrderedResults})
 	s.front = &front{s: s, routes: map[string]int64{}}
 	if restored {
-		s.opts.SeedRecords, s.opts.SampleCases = nil, false
+		s.opts.SeedRecords, s.opts.SampleCases, s.opts.RecordTypes = nil, false, nil
 	}
 	if err := s.fill(); err != nil {
 		return nil, err
@@ -181,6 +186,13 @@ func (s *Server) fill() error {
 		}
 		if err := s.faults.Add(rules...); err != nil {
 			return fmt.Errorf("faults file %s: %w", s.opts.FaultsFile, err)
+		}
+	}
+	for _, spec := range s.opts.RecordTypes {
+		object, name, _ := strings.Cut(spec, ".")
+		label := strings.ReplaceAll(name, "_", " ")
+		if _, err := s.Create("RecordType", map[string]string{"SobjectType": object, "DeveloperName": name, "Name": label, "IsActive": "true"}); err != nil {
+			return fmt.Errorf("record type %q: want Object.Developer_Name: %w", spec, err)
 		}
 	}
 	for _, object := range s.db.Schema.Names() {

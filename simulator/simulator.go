@@ -40,12 +40,16 @@ type Options struct {
 	APIVersion       string         // newest version served, default "67.0"; all from 31.0 up to it are
 	DailyLimit       int            // API requests per 24 hours, default 100000
 	BulkRate         int            // rows a second that Bulk ingest processes; 0: unlimited
+	BulkQueryRate    int            // rows a second that Bulk queries find; 0: unlimited
 	Latency          time.Duration  // added to every answer
 	SessionTimeout   time.Duration  // idle life of an access token, default 2 h
 	SeedRecords      map[string]int // generated records by object: {"Contact": 5000}
 	SampleCases      bool           // records that clients trip over: equal e-mails, a converted lead, a merged contact, an account of 500
 	Seed             uint64         // source of ids, generated records, shuffles and fault draws; 0 means 1
 	OrderedResults   bool           // Bulk result rows in input order; by default they come shuffled, as from Salesforce
+
+	RecordTypes           []string // "Contact.Teacher": record types by object and developer name
+	StateCountryPicklists bool     // addresses have codes of state and country, which are picked from a list
 
 	StateFile  string // snapshot read by New if it exists and written by Close
 	FaultsFile string // JSON array of fault rules put in force by New

@@ -36,9 +36,10 @@ const (
 
 // Config shapes the processing of jobs.
 type Config struct {
-	Rate    int    // rows a second over all ingest jobs; 0: unlimited
-	Seed    uint64 // of the shuffles
-	Ordered bool   // result rows in input order
+	Rate      int    // rows a second over all ingest jobs; 0: unlimited
+	QueryRate int    // rows a second of a query job; 0: unlimited
+	Seed      uint64 // of the shuffles
+	Ordered   bool   // result rows in input order
 }
 
 // Jobs is all Bulk jobs of the org. Its methods may be called at the same time.
@@ -206,7 +207,12 @@ func (js *Jobs) pace(n int) bool {
 	js.free = js.free.Add(time.Duration(n) * time.Second / time.Duration(js.cfg.Rate))
 	wait := js.free.Sub(now)
 	js.mu.Unlock()
-	timer := time.NewTimer(wait)
+	return js.wait(wait)
+}
+
+// wait gives false when the org closes before the time is over.
+func (js *Jobs) wait(d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-js.closing:

@@ -296,20 +296,29 @@ func errorText(errs []save.Error) string {
 // run answers a query job.
 func (js *Jobs) run(j *job) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	if j.state != uploadComplete {
+		j.mu.Unlock()
 		return
 	}
 	j.set(inProgress, js.db.Now())
 	j.started = time.Now()
 	js.db.RLock()
-	j.found = j.plan.Find()
-	j.snapshot = make([]store.Row, len(j.found))
-	for i, n := range j.found {
-		j.snapshot[i] = *j.table.Row(n)
+	found := j.plan.Find()
+	snapshot := make([]store.Row, len(found))
+	for i, n := range found {
+		snapshot[i] = *j.table.Row(n)
 	}
 	js.db.RUnlock()
-	j.processed = len(j.found)
+	j.mu.Unlock()
+	if rate := js.cfg.QueryRate; rate > 0 && !js.wait(time.Duration(len(found))*time.Second/time.Duration(rate)) {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.state != inProgress { // aborted meanwhile
+		return
+	}
+	j.found, j.snapshot, j.processed = found, snapshot, len(found)
 	j.took = time.Since(j.started)
 	j.set(jobComplete, js.db.Now())
 }

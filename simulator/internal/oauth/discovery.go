@@ -36,8 +36,3 @@ func (s *Server) Discovery(w http.ResponseWriter, r *http.Request) {
 		[]string{"client_secret_post", "client_secret_basic", "private_key_jwt"},
 	})
 }
-
-// Keys answers /id/keys: the simulator signs nothing, so there is none.
-func (s *Server) Keys(w http.ResponseWriter) {
-	reply.JSON(w, http.StatusOK, map[string][]string{"keys": {}})
-}

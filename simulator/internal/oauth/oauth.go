@@ -42,6 +42,7 @@ type Session struct {
 	grant    *grant
 	issued   time.Time
 	used     time.Time
+	nonce    string // of the authorize request, for the id_token
 }
 
 // API reports whether the session may use data calls.
@@ -76,6 +77,7 @@ type Server struct {
 	logins   map[string]*login // authorize pages on the way, by their form token
 	jtis     map[string]bool
 	policy   Policy
+	signer   signer
 }
 
 // Policy is what the org's admin allows; the zero value allows everything.
@@ -86,6 +88,7 @@ type Policy struct {
 	RequireApprove bool // JWT bearer: the user has not approved the app
 	NoRunAs        bool // client credentials: no user is set
 	NoAPI          bool // sessions lack the api scope
+	APIOnly        bool // the users may use the API only: they cannot log in through the pages
 	Collide        int  // so many token requests answer retry_request
 }
 
@@ -182,44 +185,58 @@ type tokenReply struct {
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token,omitempty"`
 	Signature    string `json:"signature"`
-	Scope        string `json:"scope,omitempty"`
+	Scope        string `json:"scope"`
 	IDToken      string `json:"id_token,omitempty"`
 	InstanceURL  string `json:"instance_url"`
 	ID           string `json:"id"`
 	TokenType    string `json:"token_type"`
 	IssuedAt     string `json:"issued_at"`
-	APIInstance  string `json:"api_instance_url,omitempty"`
-	State        string `json:"state,omitempty"`
+}
+
+// passwordReply is the same for the username-password flow, which has another order and no scope.
+type passwordReply struct {
+	AccessToken string `json:"access_token"`
+	InstanceURL string `json:"instance_url"`
+	ID          string `json:"id"`
+	TokenType   string `json:"token_type"`
+	IssuedAt    string `json:"issued_at"`
+	Signature   string `json:"signature"`
 }
 
 func (s *Server) identity(r *http.Request, userID string) string {
 	return Origin(r) + "/id/" + s.cfg.OrgID + "/" + userID
 }
 
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, x *Session, refresh string, withScope bool) {
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, x *Session, refresh string) {
 	issued := strconv.FormatInt(x.issued.UnixMilli(), 10)
 	id := s.identity(r, x.UserID)
 	mac := hmac.New(sha256.New, []byte(s.cfg.ClientSecret))
 	mac.Write([]byte(id + issued))
 	out := tokenReply{
 		AccessToken: x.Token, RefreshToken: refresh, Signature: base64.StdEncoding.EncodeToString(mac.Sum(nil)), InstanceURL: Origin(r), ID: id,
-		TokenType: "Bearer", IssuedAt: issued,
+		TokenType: "Bearer", IssuedAt: issued, Scope: x.Scope,
 	}
-	if withScope {
-		out.Scope = x.Scope
+	byPassword := r.Form.Get("grant_type") == "password"
+	if openID(x.Scope) {
+		out.IDToken = s.idToken(r, x)
 	}
 	noStore(w)
 	switch format := r.Form.Get("format"); {
 	case format == "urlencoded" || format == "" && strings.HasPrefix(r.Header.Get("Accept"), "application/x-www-form-urlencoded"):
 		form := url.Values{"access_token": {out.AccessToken}, "signature": {out.Signature}, "instance_url": {out.InstanceURL}, "id": {out.ID}, "token_type": {out.TokenType}, "issued_at": {out.IssuedAt}}
-		if out.Scope != "" {
+		if !byPassword {
 			form.Set("scope", out.Scope)
+		}
+		if out.IDToken != "" {
+			form.Set("id_token", out.IDToken)
 		}
 		if refresh != "" {
 			form.Set("refresh_token", refresh)
 		}
 		w.Header().Set("Content-Type", "application/x-www-form-urlencoded;charset=UTF-8")
 		_, _ = w.Write([]byte(form.Encode()))
+	case byPassword:
+		reply.JSON(w, http.StatusOK, passwordReply{out.AccessToken, out.InstanceURL, out.ID, out.TokenType, out.IssuedAt, out.Signature})
 	default:
 		reply.JSON(w, http.StatusOK, out)
 	}

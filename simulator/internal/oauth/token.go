@@ -23,6 +23,7 @@ var (
 	inactive      = &refusal{"invalid_grant", "inactive user", "User is Inactive"}
 	ipRestricted  = &refusal{"invalid_grant", "ip restricted", "Restricted IP"}
 	outsideHours  = &refusal{"invalid_grant", "invalid login hours", "Outside Login Hours"}
+	apiOnly       = &refusal{"invalid_grant", "api only user", "API Only User"}
 	appBlocked    = &refusal{"app_blocked", "this app is blocked by admin", "Failed: App Blocked"}
 	wrongDomain   = &refusal{"invalid_grant", "request not supported on this domain", "Failed: Wrong Domain"}
 	noRunAs       = &refusal{"invalid_grant", "no client credentials user enabled", "Failed: No Client Credentials User"}
@@ -55,7 +56,7 @@ func (s *Server) Token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.history(r, x.UserID, "Success")
-	s.answer(w, r, x, refresh, r.Form.Get("grant_type") != "password")
+	s.answer(w, r, x, refresh)
 }
 
 func (s *Server) grantToken(r *http.Request) (*Session, string, *refusal) {

@@ -18,14 +18,14 @@ const codeLife = 15 * time.Minute
 const maxGrants = 5
 
 type code struct {
-	userID, scope, redirect, challenge string
-	made                               time.Time
+	userID, scope, redirect, challenge, nonce string
+	made                                      time.Time
 }
 
 // login is an authorize request on its way through the pages.
 type login struct {
-	redirect, state, scope, challenge string
-	userID                            string // set once the user has logged in
+	redirect, state, scope, challenge, nonce string
+	userID                                   string // set once the user has logged in
 }
 
 var pages = template.Must(template.New("pages").Parse(`<!doctype html><html lang="en"><meta charset="utf-8"><title>{{.Title}} | Salesforce simulator</title>
@@ -110,7 +110,7 @@ func (s *Server) Authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	flow := random(24)
 	s.mu.Lock()
-	s.logins[flow] = &login{redirect: redirect, state: q.Get("state"), scope: scope, challenge: q.Get("code_challenge")}
+	s.logins[flow] = &login{redirect: redirect, state: q.Get("state"), scope: scope, challenge: q.Get("code_challenge"), nonce: q.Get("nonce")}
 	s.mu.Unlock()
 	show(w, http.StatusOK, page{Title: "Login", Login: true, Flow: flow, Hint: q.Get("login_hint")})
 }
@@ -133,6 +133,9 @@ func (s *Server) step(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.mu.Lock()
 		id, no := s.login(r.PostForm.Get("username"), r.PostForm.Get("pw"), false)
+		if no == nil && s.policy.APIOnly {
+			no = apiOnly
+		}
 		if no == nil {
 			l.userID = id
 		}
@@ -164,7 +167,7 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request, flow string, l *
 		return
 	}
 	c := "aPrx" + tokenAlphabet.Replace(random(58)) + "=="
-	s.codes[c] = &code{userID: l.userID, scope: l.scope, redirect: l.redirect, challenge: l.challenge, made: s.db.Now()}
+	s.codes[c] = &code{userID: l.userID, scope: l.scope, redirect: l.redirect, challenge: l.challenge, nonce: l.nonce, made: s.db.Now()}
 	s.mu.Unlock()
 	back(w, r, l.redirect, url.Values{"code": {c}, "state": {l.state}})
 }
@@ -227,11 +230,15 @@ func (s *Server) redeem(r *http.Request) (*Session, string, *refusal) {
 	refreshable := strings.Contains(c.scope, "refresh_token") || strings.Contains(c.scope, "offline_access")
 	g := &grant{userID: c.userID, scope: c.scope, refresh: newRefreshToken(), created: s.db.Now()}
 	if !refreshable {
-		return s.open(c.userID, c.scope, nil), "", nil
+		x := s.open(c.userID, c.scope, nil)
+		x.nonce = c.nonce
+		return x, "", nil
 	}
 	s.pushOut(c.userID)
 	s.grants[g.refresh] = g
-	return s.open(c.userID, c.scope, g), g.refresh, nil
+	x := s.open(c.userID, c.scope, g)
+	x.nonce = c.nonce
+	return x, g.refresh, nil
 }
 
 // pushOut ends the oldest authorisations of a user beyond what an app may have.

@@ -159,7 +159,7 @@ func AppendTyped(b []byte, typ, v string) []byte {
 
 // appendAddress appends a compound address, keys in alphabetical order, null when all parts are.
 func appendAddress(b []byte, r *store.Row, f *schema.Field) []byte {
-	part := func(suffix string) (string, string) {
+	part := func(suffix string) (value, typ string) { // no type: the org has no such part
 		for i := range f.Parts {
 			if strings.HasSuffix(f.Parts[i].Name, suffix) {
 				return r.Get(f.Parts[i].Slot), f.Parts[i].Type
@@ -169,24 +169,29 @@ func appendAddress(b []byte, r *store.Row, f *schema.Field) []byte {
 	}
 	any := false
 	start := len(b)
-	for i, k := range [...][2]string{
+	for _, k := range [...][2]string{
 		{"city", "City"},
 		{"country", "Country"},
+		{"countryCode", "CountryCode"},
 		{"geocodeAccuracy", "GeocodeAccuracy"},
 		{"latitude", "Latitude"},
 		{"longitude", "Longitude"},
 		{"postalCode", "PostalCode"},
 		{"state", "State"},
+		{"stateCode", "StateCode"},
 		{"street", "Street"},
 	} {
-		if i == 0 {
+		v, typ := part(k[1])
+		if typ == "" {
+			continue
+		}
+		if len(b) == start {
 			b = append(b, '{')
 		} else {
 			b = append(b, ',')
 		}
 		b = AppendString(b, k[0])
 		b = append(b, ':')
-		v, typ := part(k[1])
 		if v == "" {
 			b = append(b, "null"...)
 			continue

@@ -7,27 +7,32 @@ import (
 	"strings"
 	"time"
 
+	"github.com/catalogsync/catalogsync/simulator/internal/query"
 	"github.com/catalogsync/catalogsync/simulator/internal/reply"
 	"github.com/catalogsync/catalogsync/simulator/internal/save"
 	"github.com/catalogsync/catalogsync/simulator/internal/schema"
+	"github.com/catalogsync/catalogsync/simulator/internal/store"
 )
 
-// SchemaChanged gives describes a new ETag and Last-Modified. It must not run while the database is locked for reading
-// by the same goroutine.
-func (a *API) SchemaChanged() {
+// noticeSchema gives describes a new ETag and Last-Modified if fields or record types came since the last call.
+func (a *API) noticeSchema() {
 	a.DB.RLock()
-	fields := a.DB.Schema.Count()
+	state := uint64(a.DB.Schema.Count())<<32 + a.DB.MustTable("RecordType").Changes()
 	a.DB.RUnlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.changed = a.DB.Now().Truncate(time.Second)
+	if a.etag != "" && a.state == state {
+		return
+	}
+	a.state, a.changed = state, a.DB.Now().Truncate(time.Second)
 	h := fnv.New32a()
-	_, _ = fmt.Fprint(h, a.OrgID, a.changed.UnixNano(), fields)
+	_, _ = fmt.Fprint(h, a.OrgID, a.changed.UnixNano(), state)
 	a.etag = fmt.Sprintf(`"%08x"`, h.Sum32())
 }
 
 // fresh sets ETag and Last-Modified and answers 304 if the client has this version.
 func (a *API) fresh(c *Call) bool {
+	a.noticeSchema()
 	a.mu.Lock()
 	etag, changed := a.etag, a.changed
 	a.mu.Unlock()
@@ -49,7 +54,24 @@ func (a *API) fresh(c *Call) bool {
 	return false
 }
 
-type urlMap map[string]string
+// urlMap is a JSON object of addresses in the order given.
+type urlMap []struct{ key, url string }
+
+func (m *urlMap) add(key, url string) { *m = append(*m, struct{ key, url string }{key, url}) }
+
+// MarshalJSON keeps the order.
+func (m urlMap) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, e := range m {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = query.AppendString(b, e.key)
+		b = append(b, ':')
+		b = query.AppendString(b, e.url)
+	}
+	return append(b, '}'), nil
+}
 
 // globalEntry is an object in the global describe, keys in Salesforce's order.
 type globalEntry struct {
@@ -100,25 +122,37 @@ func ptr(s string) *string {
 
 func (c *Call) objectURLs(o *schema.Object, full bool) urlMap {
 	root := c.Base + "/sobjects/" + o.Name
-	m := urlMap{"rowTemplate": root + "/{ID}", "describe": root + "/describe", "sobject": root}
-	if o.Has('l') {
-		m["compactLayouts"], m["layouts"] = root+"/describe/compactLayouts", root+"/describe/layouts"
+	var m urlMap
+	layouts := o.Has('l')
+	if layouts {
+		m.add("compactLayouts", root+"/describe/compactLayouts")
 	}
-	if o.Has('Q') {
-		m["quickActions"] = root + "/quickActions"
-	}
+	m.add("rowTemplate", root+"/{ID}")
 	if o.Has('P') {
-		m["approvalLayouts"] = root + "/describe/approvalLayouts"
+		m.add("approvalLayouts", root+"/describe/approvalLayouts")
 	}
-	if o.Has('V') {
-		m["listviews"] = root + "/listviews"
+	if full && layouts {
+		m.add("uiDetailTemplate", c.Origin+"/{ID}")
+		m.add("uiEditTemplate", c.Origin+"/{ID}/e")
 	}
 	if o.Name == "User" {
-		m["namedLayouts"], m["passwordUtilities"] = root+"/describe/namedLayouts/{LayoutName}", root+"/{ID}/password"
+		m.add("namedLayouts", root+"/describe/namedLayouts/{LayoutName}")
+		m.add("passwordUtilities", root+"/{ID}/password")
 	}
-	if full && o.Has('l') {
-		m["uiDetailTemplate"], m["uiEditTemplate"], m["uiNewRecord"] = c.Origin+"/{ID}", c.Origin+"/{ID}/e", c.Origin+"/"+o.Prefix+"/e"
+	if o.Has('V') {
+		m.add("listviews", root+"/listviews")
 	}
+	m.add("describe", root+"/describe")
+	if full && layouts {
+		m.add("uiNewRecord", c.Origin+"/"+o.Prefix+"/e")
+	}
+	if o.Has('Q') {
+		m.add("quickActions", root+"/quickActions")
+	}
+	if layouts {
+		m.add("layouts", root+"/describe/layouts")
+	}
+	m.add("sobject", root)
 	return m
 }
 
@@ -146,76 +180,8 @@ func (a *API) basicInfo(c *Call, o *schema.Object) {
 	}{c.globalEntry(o), []string{}})
 }
 
-type picklistValue struct {
-	Active       bool    `json:"active"`
-	DefaultValue bool    `json:"defaultValue"`
-	Label        string  `json:"label"`
-	ValidFor     *string `json:"validFor"`
-	Value        string  `json:"value"`
-}
-
-// fieldDescribe is all 57 attributes of a field, in alphabetical order.
-type fieldDescribe struct {
-	Aggregatable                 bool            `json:"aggregatable"`
-	AIPredictionField            bool            `json:"aiPredictionField"`
-	AutoNumber                   bool            `json:"autoNumber"`
-	ByteLength                   int             `json:"byteLength"`
-	Calculated                   bool            `json:"calculated"`
-	CalculatedFormula            *string         `json:"calculatedFormula"`
-	CascadeDelete                bool            `json:"cascadeDelete"`
-	CaseSensitive                bool            `json:"caseSensitive"`
-	CompoundFieldName            *string         `json:"compoundFieldName"`
-	ControllerName               *string         `json:"controllerName"`
-	Createable                   bool            `json:"createable"`
-	Custom                       bool            `json:"custom"`
-	DefaultValue                 any             `json:"defaultValue"`
-	DefaultValueFormula          *string         `json:"defaultValueFormula"`
-	DefaultedOnCreate            bool            `json:"defaultedOnCreate"`
-	DependentPicklist            bool            `json:"dependentPicklist"`
-	DeprecatedAndHidden          bool            `json:"deprecatedAndHidden"`
-	Digits                       int             `json:"digits"`
-	DisplayLocationInDecimal     bool            `json:"displayLocationInDecimal"`
-	Encrypted                    bool            `json:"encrypted"`
-	ExternalID                   bool            `json:"externalId"`
-	ExtraTypeInfo                *string         `json:"extraTypeInfo"`
-	Filterable                   bool            `json:"filterable"`
-	FilteredLookupInfo           *string         `json:"filteredLookupInfo"`
-	FormulaTreatNullNumberAsZero bool            `json:"formulaTreatNullNumberAsZero"`
-	Groupable                    bool            `json:"groupable"`
-	HighScaleNumber              bool            `json:"highScaleNumber"`
-	HTMLFormatted                bool            `json:"htmlFormatted"`
-	IDLookup                     bool            `json:"idLookup"`
-	InlineHelpText               *string         `json:"inlineHelpText"`
-	Label                        string          `json:"label"`
-	Length                       int             `json:"length"`
-	Mask                         *string         `json:"mask"`
-	MaskType                     *string         `json:"maskType"`
-	Name                         string          `json:"name"`
-	NameField                    bool            `json:"nameField"`
-	NamePointing                 bool            `json:"namePointing"`
-	Nillable                     bool            `json:"nillable"`
-	Permissionable               bool            `json:"permissionable"`
-	PicklistValues               []picklistValue `json:"picklistValues"`
-	PolymorphicForeignKey        bool            `json:"polymorphicForeignKey"`
-	Precision                    int             `json:"precision"`
-	QueryByDistance              bool            `json:"queryByDistance"`
-	ReferenceTargetField         *string         `json:"referenceTargetField"`
-	ReferenceTo                  []string        `json:"referenceTo"`
-	RelationshipName             *string         `json:"relationshipName"`
-	RelationshipOrder            *int            `json:"relationshipOrder"`
-	RestrictedDelete             bool            `json:"restrictedDelete"`
-	RestrictedPicklist           bool            `json:"restrictedPicklist"`
-	Scale                        int             `json:"scale"`
-	SearchPrefilterable          bool            `json:"searchPrefilterable"`
-	SoapType                     string          `json:"soapType"`
-	Sortable                     bool            `json:"sortable"`
-	Type                         string          `json:"type"`
-	Unique                       bool            `json:"unique"`
-	Updateable                   bool            `json:"updateable"`
-	WriteRequiresMasterRead      bool            `json:"writeRequiresMasterRead"`
-}
-
-func describeField(f *schema.Field) fieldDescribe {
+// describeField describes a field as an API version shows it.
+func describeField(f *schema.Field, version int) fieldDescribe {
 	d := fieldDescribe{
 		AutoNumber: f.AutoNumber, ByteLength: f.Length * 3, CaseSensitive: f.CaseSensitive, CompoundFieldName: ptr(f.Compound), Createable: f.Createable, Custom: f.Custom,
 		DefaultedOnCreate: f.Defaulted, Digits: f.Digits, ExternalID: f.ExternalID, ExtraTypeInfo: ptr(f.Extra), Filterable: f.Filterable, Groupable: f.Groupable, IDLookup: f.IDLookup,
@@ -224,7 +190,14 @@ func describeField(f *schema.Field) fieldDescribe {
 		RestrictedPicklist: f.Restricted, Scale: f.Scale, SearchPrefilterable: f.Prefilterable, SoapType: save.SOAPType(f.Type), Sortable: f.Sortable, Type: f.Type,
 		Unique: f.Unique, Updateable: f.Updateable,
 	}
-	if f.Type == "id" || f.Type == "reference" || f.Type == "multipicklist" {
+	if version >= versionPrediction {
+		no := false
+		d.AIPredictionField, d.FormulaTreatNullNumberAsZero = &no, &no
+	}
+	if f.Type == "picklist" && version < versionLongPicklists && !f.Custom && f.Length > shortPicklist {
+		d.Length, d.ByteLength = shortPicklist, 3*shortPicklist
+	}
+	if f.Type == "id" || f.Type == "reference" || f.Type == "multipicklist" || f.SingleByte {
 		d.ByteLength = f.Length
 	}
 	if f.Type == "textarea" {
@@ -249,81 +222,14 @@ func describeField(f *schema.Field) fieldDescribe {
 	return d
 }
 
-type childRelationship struct {
-	CascadeDelete       bool     `json:"cascadeDelete"`
-	ChildSObject        string   `json:"childSObject"`
-	DeprecatedAndHidden bool     `json:"deprecatedAndHidden"`
-	Field               string   `json:"field"`
-	JunctionIDListNames []string `json:"junctionIdListNames"`
-	JunctionReferenceTo []string `json:"junctionReferenceTo"`
-	RelationshipName    *string  `json:"relationshipName"`
-	RestrictedDelete    bool     `json:"restrictedDelete"`
-}
-
-type recordType struct {
-	Active                   bool   `json:"active"`
-	Available                bool   `json:"available"`
-	DefaultRecordTypeMapping bool   `json:"defaultRecordTypeMapping"`
-	DeveloperName            string `json:"developerName"`
-	Master                   bool   `json:"master"`
-	Name                     string `json:"name"`
-	RecordTypeID             string `json:"recordTypeId"`
-	URLs                     urlMap `json:"urls"`
-}
-
-type scope struct {
-	Label string `json:"label"`
-	Name  string `json:"name"`
-}
-
-// objectDescribe is an object's describe, keys in alphabetical order as Salesforce sends them.
-type objectDescribe struct {
-	ActionOverrides       []string            `json:"actionOverrides"`
-	Activateable          bool                `json:"activateable"`
-	AssociateEntityType   *string             `json:"associateEntityType"`
-	AssociateParentEntity *string             `json:"associateParentEntity"`
-	ChildRelationships    []childRelationship `json:"childRelationships"`
-	CompactLayoutable     bool                `json:"compactLayoutable"`
-	Createable            bool                `json:"createable"`
-	Custom                bool                `json:"custom"`
-	CustomSetting         bool                `json:"customSetting"`
-	DeepCloneable         bool                `json:"deepCloneable"`
-	DefaultImplementation *string             `json:"defaultImplementation"`
-	Deletable             bool                `json:"deletable"`
-	DeprecatedAndHidden   bool                `json:"deprecatedAndHidden"`
-	ExtendedBy            *string             `json:"extendedBy"`
-	ExtendsInterfaces     *string             `json:"extendsInterfaces"`
-	FeedEnabled           bool                `json:"feedEnabled"`
-	Fields                []fieldDescribe     `json:"fields"`
-	HasSubtypes           bool                `json:"hasSubtypes"`
-	ImplementedBy         *string             `json:"implementedBy"`
-	ImplementsInterfaces  *string             `json:"implementsInterfaces"`
-	IsInterface           bool                `json:"isInterface"`
-	IsSubtype             bool                `json:"isSubtype"`
-	KeyPrefix             *string             `json:"keyPrefix"`
-	Label                 string              `json:"label"`
-	LabelPlural           string              `json:"labelPlural"`
-	Layoutable            bool                `json:"layoutable"`
-	Listviewable          *bool               `json:"listviewable"`
-	LookupLayoutable      *bool               `json:"lookupLayoutable"`
-	Mergeable             bool                `json:"mergeable"`
-	MruEnabled            bool                `json:"mruEnabled"`
-	Name                  string              `json:"name"`
-	NamedLayoutInfos      []string            `json:"namedLayoutInfos"`
-	NetworkScopeFieldName *string             `json:"networkScopeFieldName"`
-	Queryable             bool                `json:"queryable"`
-	RecordTypeInfos       []recordType        `json:"recordTypeInfos"`
-	Replicateable         bool                `json:"replicateable"`
-	Retrieveable          bool                `json:"retrieveable"`
-	SearchLayoutable      bool                `json:"searchLayoutable"`
-	Searchable            bool                `json:"searchable"`
-	SobjectDescribeOption string              `json:"sobjectDescribeOption"`
-	SupportedScopes       []scope             `json:"supportedScopes"`
-	Triggerable           bool                `json:"triggerable"`
-	Undeletable           bool                `json:"undeletable"`
-	Updateable            bool                `json:"updateable"`
-	URLs                  urlMap              `json:"urls"`
-}
+// The versions of the API from which on describes have more than before, as far as captured replies bound them.
+const (
+	versionPrediction    = 45 // aiPredictionField and others: after 42, by 48
+	versionAssociate     = 50 // associateEntityType and others: after 48, by 53
+	versionLongPicklists = 50 // standard picklists of 255 characters instead of 40: after 48, by 53
+	versionScopingRule   = 54 // the scope "Filter by scope": after 53, by 58
+	shortPicklist        = 40
+)
 
 const masterRecordType = "012000000000000AAA"
 
@@ -334,13 +240,14 @@ func (a *API) describe(c *Call, o *schema.Object) {
 	a.DB.RLock()
 	defer a.DB.RUnlock()
 	d := objectDescribe{
-		ActionOverrides: []string{}, ChildRelationships: []childRelationship{}, CompactLayoutable: o.Has('l'), Createable: o.Has('c'), DeepCloneable: o.Has('k'),
+		ActionOverrides: []string{}, ChildRelationships: []childRelationship{}, CompactLayoutable: o.Has('l'), Createable: o.Has('c'),
 		Deletable: o.Has('d'), FeedEnabled: o.Has('f'), KeyPrefix: ptr(o.Prefix), Label: o.Label, LabelPlural: o.Plural, Layoutable: o.Has('l'), Mergeable: o.Has('m'),
 		MruEnabled: o.Has('M'), Name: o.Name, NamedLayoutInfos: []string{}, Queryable: o.Has('q'), Replicateable: o.Has('R'), Retrieveable: o.Has('r'), SearchLayoutable: o.Has('l'),
-		Searchable: o.Has('S'), SobjectDescribeOption: "FULL", Triggerable: o.Has('T'), Undeletable: o.Has('n'), Updateable: o.Has('u'), URLs: c.objectURLs(o, true),
+		Searchable: o.Has('S'), Triggerable: o.Has('T'), Undeletable: o.Has('n'), Updateable: o.Has('u'), URLs: c.objectURLs(o, true),
 	}
+	d.versioned(c.Number(), o)
 	for _, f := range o.Fields {
-		d.Fields = append(d.Fields, describeField(f))
+		d.Fields = append(d.Fields, describeField(f, c.Number()))
 	}
 	for _, ch := range o.Children {
 		d.ChildRelationships = append(d.ChildRelationships, childRelationship{
@@ -348,17 +255,71 @@ func (a *API) describe(c *Call, o *schema.Object) {
 			JunctionReferenceTo: []string{}, RelationshipName: ptr(ch.Relationship),
 		})
 	}
-	d.RecordTypeInfos = []recordType{}
-	if o.Has('l') {
-		d.RecordTypeInfos = append(d.RecordTypeInfos, recordType{
-			true, true, true, "Master", true, "Master", masterRecordType,
-			urlMap{"layout": c.Base + "/sobjects/" + o.Name + "/describe/layouts/" + masterRecordType},
+	d.RecordTypeInfos = a.recordTypes(c, o)
+	d.SupportedScopes = scopes(o, c.Number())
+	reply.JSON(c.W, http.StatusOK, d)
+}
+
+// versioned sets the keys that not every version has.
+func (d *objectDescribe) versioned(version int, o *schema.Object) {
+	if version >= versionPrediction {
+		clone, no := o.Has('k'), false
+		d.DeepCloneable, d.IsInterface = &clone, &no
+		d.DefaultImplementation, d.ExtendedBy, d.ExtendsInterfaces, d.ImplementedBy, d.ImplementsInterfaces = &null{}, &null{}, &null{}, &null{}, &null{}
+	}
+	if version >= versionAssociate {
+		d.AssociateEntityType, d.AssociateParentEntity = &null{}, &null{}
+	}
+	if version < versionPrediction || version >= versionAssociate {
+		d.SobjectDescribeOption = "FULL"
+	}
+}
+
+// recordTypes lists the object's record types, the master last.
+func (a *API) recordTypes(c *Call, o *schema.Object) []recordType {
+	out := []recordType{}
+	add := func(id, name, developer string, active, master bool) {
+		if c.Number() < versionPrediction {
+			developer = ""
+		}
+		out = append(out, recordType{
+			active, active, master, developer, master, name, id, urlMap{{"layout", c.Base + "/sobjects/" + o.Name + "/describe/layouts/" + id}},
 		})
 	}
-	low := strings.ToLower(o.Plural)
-	d.SupportedScopes = []scope{{"All " + low, "everything"}}
-	if o.Has('l') {
-		d.SupportedScopes = append(d.SupportedScopes, scope{"My " + low, "mine"}, scope{"Filter by scope", "scopingRule"}, scope{"My team's " + low, "team"})
+	t := a.DB.MustTable("RecordType")
+	for n := uint32(1); n <= t.Count(); n++ {
+		r := t.Row(n)
+		get := func(f string) string { return t.Value(n, r, t.Object.Field(f)) }
+		if r.State == store.Live && strings.EqualFold(get("SobjectType"), o.Name) {
+			add(t.ID(n), get("Name"), get("DeveloperName"), get("IsActive") == "true", false)
+		}
 	}
-	reply.JSON(c.W, http.StatusOK, d)
+	if o.Has('l') {
+		add(masterRecordType, "Master", "Master", true, true)
+	}
+	return out
+}
+
+// scopes lists what USING SCOPE may name, in the order of its names.
+func scopes(o *schema.Object, version int) []scope {
+	low := strings.ToLower(o.Plural)
+	all, mine := scope{"All " + low, "everything"}, scope{"My " + low, "mine"}
+	switch {
+	case !o.Has('l'):
+		return []scope{all}
+	case o.Name == "Campaign":
+		return []scope{{"All active campaigns", "all_active_campaigns"}, all, mine, {"My active campaigns", "my_active_campaigns"}, {"Select a campaign:", "single_entity_scope"}}
+	}
+	out := []scope{all, mine}
+	if o.Name == "Lead" {
+		out = append(out, scope{"Queue owned " + low, "queue_owned"})
+	}
+	if version >= versionScopingRule {
+		out = append(out, scope{"Filter by scope", "scopingRule"})
+	}
+	out = append(out, scope{"My team's " + low, "team"})
+	if o.Name == "Lead" {
+		out = append(out, scope{"User owned " + low, "user_owned"})
+	}
+	return out
 }

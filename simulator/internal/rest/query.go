@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -201,52 +200,4 @@ func (a *API) queryMore(c *Call, locator string) {
 	defer a.DB.RUnlock()
 	one := *cur // the page writes id and batch only on a first page
 	a.page(c, &one, n)
-}
-
-func (a *API) search(c *Call) {
-	q := c.R.URL.Query().Get("q")
-	switch {
-	case !c.method(http.MethodGet):
-	case q == "":
-		reply.Errors(c.W, http.StatusBadRequest, reply.Error{Code: "MALFORMED_SEARCH", Message: "A search string has to be specified"})
-	case !strings.Contains(q, "{") || !strings.Contains(q, "}"):
-		reply.Errors(c.W, http.StatusBadRequest, reply.Error{Code: "MALFORMED_SEARCH", Message: "No search term found. The search term must be enclosed in braces."})
-	default:
-		a.find(c, q)
-	}
-}
-
-// find answers FIND {text} over the names and e-mail addresses of people and accounts.
-func (a *API) find(c *Call, q string) {
-	term := strings.ToLower(strings.Trim(q[strings.IndexByte(q, '{')+1:strings.LastIndexByte(q, '}')], " \"*"))
-	a.DB.RLock()
-	defer a.DB.RUnlock()
-	b := []byte(`{"searchRecords":[`)
-	found := 0
-	for _, name := range []string{"Account", "Contact", "Lead", "User"} {
-		if i := strings.Index(strings.ToUpper(q), "RETURNING"); i >= 0 && !strings.Contains(strings.ToLower(q[i:]), strings.ToLower(name)) {
-			continue
-		}
-		t := a.DB.MustTable(name)
-		email := t.Object.Field("Email")
-		for n := uint32(1); n <= t.Count() && found < 2000; n++ {
-			r := t.Row(n)
-			if r.State != store.Live {
-				continue
-			}
-			text := t.Value(n, r, t.Object.NameField)
-			if email != nil {
-				text += " " + t.Value(n, r, email)
-			}
-			if !strings.Contains(strings.ToLower(text), term) {
-				continue
-			}
-			if found++; found > 1 {
-				b = append(b, ',')
-			}
-			b = query.AppendAttributes(b, c.Base, t, n)
-			b = append(b, fmt.Sprintf(`,"Id":"%s"}`, t.ID(n))...)
-		}
-	}
-	reply.Raw(c.W, http.StatusOK, append(b, "]}"...))
 }

@@ -54,8 +54,8 @@ func (a *API) replication(c *Call, o *schema.Object, deleted bool) {
 	defer a.DB.RUnlock()
 	t := a.table(o)
 	type gone struct {
-		Date string `json:"deletedDate"`
 		ID   string `json:"id"`
+		Date string `json:"deletedDate"`
 	}
 	ids, list := []string{}, []gone{}
 	for n := uint32(1); n <= t.Count(); n++ {
@@ -66,7 +66,7 @@ func (a *API) replication(c *Call, o *schema.Object, deleted bool) {
 		}
 		switch {
 		case deleted && r.State != store.Live:
-			list = append(list, gone{stamp(at), t.ID(n)})
+			list = append(list, gone{t.ID(n), stamp(at)})
 		case !deleted && r.State == store.Live:
 			ids = append(ids, t.ID(n))
 		}

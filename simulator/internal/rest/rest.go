@@ -33,6 +33,7 @@ type API struct {
 	mu       sync.Mutex
 	cursors  map[string]*cursor
 	cursorNo uint32
+	state    uint64    // of the schema when it was last looked at
 	changed  time.Time // of the schema
 	etag     string
 	views    map[string]view // of the schema, by user
@@ -41,7 +42,7 @@ type API struct {
 // New makes the REST side of an org.
 func New(db *store.DB, p *save.Pipeline, orgID string, newest, limit int) *API {
 	a := &API{DB: db, Pipeline: p, OrgID: orgID, Newest: newest, Limit: limit, cursors: map[string]*cursor{}, views: map[string]view{}}
-	a.SchemaChanged()
+	a.noticeSchema()
 	return a
 }
 

@@ -104,7 +104,6 @@ func (a *API) customField(c *Call) {
 		a.table(o).Index(f)
 	}
 	a.DB.Unlock()
-	a.SchemaChanged()
 	reply.JSON(c.W, http.StatusCreated, struct {
 		ID       string   `json:"id"`
 		Success  bool     `json:"success"`

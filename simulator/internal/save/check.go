@@ -127,6 +127,7 @@ func (b *batch) put(t *store.Table, c *Column, v Value) *Error {
 	}
 	text, err := parse(f, v)
 	if err != nil {
+		b.values[f.Slot] = v.Text // a value that cannot be read is not a missing one
 		return b.unreadable(f, c, v)
 	}
 	b.values[f.Slot] = text // refused or not, the field is not missing
@@ -266,6 +267,9 @@ func (b *batch) reference(t *store.Table, f *schema.Field, text string) (string,
 	if !right {
 		return "", &Error{Code: "FIELD_INTEGRITY_EXCEPTION", Message: f.Label + ": id value of incorrect type: " + text, Fields: []string{f.Name}}
 	}
+	if f.Name == "RecordTypeId" {
+		return id, b.recordType(t, id)
+	}
 	parent, serial, ok := b.db.Find(id)
 	if !ok {
 		return "", &Error{Code: "INVALID_CROSS_REFERENCE_KEY", Message: "invalid cross reference id"}
@@ -286,6 +290,7 @@ func (b *batch) putParent(t *store.Table, c *Column, v Value) *Error {
 		return nil
 	}
 	parent := b.db.Table(c.Parent.Name)
+	b.values[c.Field.Slot] = v.Text // found or not, the field is not missing
 	var ids []string
 	for n := range parent.Lookup(c.ParentKey, strings.TrimSpace(v.Text)) {
 		if parent.Row(n).State == store.Live {

@@ -7,12 +7,13 @@ import (
 )
 
 // DuplicateRule refuses a create (or, with Block, even one that asks to save all the same) that matches a live record
-// of the object in all of its Fields, ignoring case; the first field must be indexed.
+// of the object in all of its Fields, ignoring case; the first field is better indexed.
 type DuplicateRule struct {
 	Name, MatchRule string
 	Fields          []string
 	Message         string
 	Block           bool
+	Engine          string // of the match in the refusal's body, default "FuzzyMatchEngine"
 }
 
 // DuplicateRules are the active rules by object.
@@ -97,7 +98,11 @@ func (b *batch) duplicates(t *store.Table, op Op, serial uint32) *Error {
 		d := duplicate{AllowSave: !rule.Block, Rule: rule.Name, Entity: t.Object.Name, Message: rule.Message}
 		r := record{Information: []string{}, Diffs: []string{}}
 		r.Record.Attributes.Type, r.Record.ID = t.Object.Name, t.ID(n)
-		d.MatchResult = []match{{Entity: t.Object.Name, Errors: []string{}, Engine: "FuzzyMatchEngine", Records: []record{r}, Rule: rule.MatchRule, Size: 1, Success: true}}
+		engine := rule.Engine
+		if engine == "" {
+			engine = "FuzzyMatchEngine"
+		}
+		d.MatchResult = []match{{Entity: t.Object.Name, Errors: []string{}, Engine: engine, Records: []record{r}, Rule: rule.MatchRule, Size: 1, Success: true}}
 		return &Error{Code: "DUPLICATES_DETECTED", Message: rule.Message, Detail: d}
 	}
 	return nil

@@ -373,6 +373,11 @@ func (b *batch) insert(t *store.Table, row *Row) Result {
 	if errs := b.check(t, Insert, 0, row); errs != nil {
 		return Result{Errors: errs}
 	}
+	if t.Object.Name == "RecordType" {
+		if err := b.newRecordType(t); err != nil {
+			return Result{Errors: []Error{*err}}
+		}
+	}
 	serial := t.Insert(b.values, b.now, b.user)
 	purged := store.Row{State: store.Purged}
 	b.undos = append(b.undos, undo{t, serial, purged})

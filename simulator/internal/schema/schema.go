@@ -55,6 +55,7 @@ type Field struct {
 	Unique, CaseSensitive    bool
 	Restricted               bool // picklist takes its values only
 	AutoNumber, NameField    bool
+	SingleByte               bool // byteLength is the length and not three times it
 	Permissionable           bool
 	Prefilterable            bool
 	Filterable, Groupable    bool
@@ -69,6 +70,7 @@ type Field struct {
 	Virtual                  Virtual
 	Slot                     int     // number of the field in its object, and of its value in a stored record
 	Parts                    []Field // of an Address: its parts, by value for reading only
+	After                    string  // the field that a standard field which an admin switched on follows in lists
 }
 
 // Child is a relationship seen from the parent.
@@ -228,7 +230,7 @@ func parseField(line string) (*Field, error) {
 	f.Createable, f.Updateable, f.Nillable, f.Defaulted = has("C"), has("U"), has("N"), has("D")
 	f.IDLookup, f.ExternalID, f.Unique, f.CaseSensitive = has("L"), has("E"), has("Q"), has("S")
 	f.Restricted, f.AutoNumber, f.NameField = has("R"), has("A"), has("F")
-	f.Permissionable, f.Prefilterable = has("P"), has("H")
+	f.Permissionable, f.Prefilterable, f.SingleByte = has("P"), has("H"), has("B")
 	for _, kv := range c[5:] {
 		k, v, _ := strings.Cut(kv, "=")
 		switch k {
@@ -250,7 +252,7 @@ func parseField(line string) (*Field, error) {
 	}
 	long := f.Type == "textarea" && f.Length > 255
 	f.Filterable = !long && !has("X")
-	f.Sortable = !long && f.Type != "address" && !has("X")
+	f.Sortable = !long && f.Type != "address" && !has("X") && !has("O")
 	switch f.Type {
 	case "double", "currency", "percent", "datetime", "address", "multipicklist":
 	default:
@@ -376,18 +378,33 @@ func (s *Schema) AddExternalID(spec string) (*Object, *Field, error) {
 	return o, f, s.AddField(o, f)
 }
 
-// AddField adds a custom field to an object. The caller keeps readers out meanwhile.
+// AddField adds a field to an object: a custom one, or a standard one with After. The caller keeps readers out meanwhile.
 func (s *Schema) AddField(o *Object, f *Field) error {
 	if o.Field(f.Name) != nil {
 		return fmt.Errorf("field %s.%s exists", o.Name, f.Name)
 	}
 	o.add(f)
+	if f.After != "" {
+		o.place(f)
+	}
+	if address := o.byName[f.Compound]; address != nil {
+		address.Parts = append(address.Parts, *f)
+	}
 	for _, to := range f.ReferenceTo {
-		if parent := s.Object(to); parent != nil {
+		if parent := s.Object(to); parent != nil && f.Custom {
 			parent.Children = append(parent.Children, Child{Object: o.Name, Field: f.Name, Relationship: f.Relationship + "s__r"})
 		}
 	}
 	return nil
+}
+
+// place moves the object's last field to where it belongs.
+func (o *Object) place(f *Field) {
+	at := slices.IndexFunc(o.Fields, func(g *Field) bool { return g.Name == f.After })
+	if at >= 0 {
+		last := len(o.Fields) - 1
+		o.Fields = slices.Insert(o.Fields[:last:last], at+1, f)
+	}
 }
 
 // External lists the object's external id fields, custom ones first declared first.

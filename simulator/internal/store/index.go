@@ -75,6 +75,10 @@ func (t *Table) index(serial uint32, values, old []string) {
 // field's own comparison, in ascending order. The field must be Indexed.
 func (t *Table) Lookup(f *schema.Field, value string) iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
+		if !t.Indexed(f) {
+			t.scan(f, value, yield)
+			return
+		}
 		x := t.indexes[f.Slot]
 		h := x.hash(value)
 		first, ok := x.head[h]
@@ -102,6 +106,20 @@ func (t *Table) Lookup(f *schema.Field, value string) iter.Seq[uint32] {
 			if match(n) && !yield(n) {
 				return
 			}
+		}
+	}
+}
+
+// scan is Lookup for a field without an index.
+func (t *Table) scan(f *schema.Field, value string, yield func(uint32) bool) {
+	for n := uint32(1); n <= t.count; n++ {
+		r := t.Row(n)
+		if r.State == Purged {
+			continue
+		}
+		v := t.Value(n, r, f)
+		if (v == value || !f.CaseSensitive && strings.EqualFold(v, value)) && !yield(n) {
+			return
 		}
 	}
 }

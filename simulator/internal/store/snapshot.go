@@ -34,7 +34,7 @@ type snapshotRow struct {
 	State                       uint8
 }
 
-// Save writes all records and custom fields. seed is what the ids of the org were made from.
+// Save writes all records, custom fields, and standard fields that were switched on. seed is what the ids of the org were made from.
 func (db *DB) Save(w io.Writer, seed uint64) error {
 	db.RLock()
 	defer db.RUnlock()
@@ -48,7 +48,7 @@ func (db *DB) Save(w io.Writer, seed uint64) error {
 		head := snapshotTable{Object: name, Rows: t.count}
 		for _, f := range t.Object.Fields {
 			head.Fields = append(head.Fields, f.Name)
-			if f.Custom {
+			if f.Custom || f.After != "" {
 				head.Custom = append(head.Custom, *f)
 			}
 		}
