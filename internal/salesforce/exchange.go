@@ -129,7 +129,7 @@ func (c *Client) once(ctx context.Context, r *request, t Token, attempt int) (*r
 		_ = up.Close()
 		ex.uploadErr = up.wait()
 	}
-	c.noteAllocation(resp.Header)
+	c.noteReply(resp.Header)
 	out, err := ex.accept(resp, origin)
 	if err != nil {
 		ex.finish(err)

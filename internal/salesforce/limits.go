@@ -26,6 +26,23 @@ func (c *Client) Allocation() Allocation {
 	return Allocation{}
 }
 
+// ServerTime returns what the org's own clock said in the latest reply, to the second; the zero time before the first.
+// Only it may be compared with times in records: the clock of this machine may differ.
+func (c *Client) ServerTime() time.Time {
+	if t := c.shared.clock.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
+}
+
+// noteReply reads from a reply's headers what is worth remembering.
+func (c *Client) noteReply(h http.Header) {
+	if t, err := http.ParseTime(h.Get("Date")); err == nil {
+		c.shared.clock.Store(&t)
+	}
+	c.noteAllocation(h)
+}
+
 // noteAllocation reads Sforce-Limit-Info: "api-usage=10018/100000", perhaps followed by more parts.
 func (c *Client) noteAllocation(h http.Header) {
 	if used, limit, ok := parseLimitInfo(h.Get("Sforce-Limit-Info")); ok {

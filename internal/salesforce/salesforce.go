@@ -88,6 +88,7 @@ type Client struct {
 // shared is what a Client and its With copies have in common.
 type shared struct {
 	allocation atomic.Pointer[Allocation]
+	clock      atomic.Pointer[time.Time]
 	origin     atomic.Pointer[checkedOrigin]
 }
 

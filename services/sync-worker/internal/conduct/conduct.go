@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
-	"time"
 
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows"
@@ -98,9 +97,9 @@ func (c *conductor) next() Step {
 			return c.stage(ledger.StagePull, pulls...)
 		}
 		if slices.ContainsFunc(c.by[ledger.StageSnapshot], func(t ledger.Task) bool { return t.Result.Aborted }) {
-			// What was copied before the run was stopped is no snapshot: nobody is concerned.
+			// What was copied before the run was stopped is no snapshot: nobody is concerned. It is given back all the same.
 			c.run.Counts = ledger.Counts{}
-			return c.close()
+			return c.closing()
 		}
 		if plans := c.parts(ledger.StagePlan, c.run.Parts); !c.settled(ledger.StagePlan, len(plans)) {
 			return c.stage(ledger.StagePlan, plans...)
@@ -124,7 +123,7 @@ func (c *conductor) next() Step {
 	}
 	verify := []ledger.Task{c.task(ledger.StageVerify, 0, ledger.Input{ByID: true})}
 	if written > c.lim.VerifyByID {
-		in := ledger.Input{Rows: written, Since: c.since()}
+		in := ledger.Input{Rows: written, Since: prepared.Since}
 		if !c.settled(ledger.StageReadback, 1) {
 			return c.stage(ledger.StageReadback, c.task(ledger.StageReadback, 0, in))
 		}
@@ -303,16 +302,6 @@ func forecastVerify(n int64, lim Limits) int64 {
 
 // polls grows with the logarithm of a job's size, as the poll schedule does.
 func polls(rows int64) int64 { return int64(bits.Len64(uint64(rows / 2000))) }
-
-// since is Salesforce's clock before the run's first effect.
-func (c *conductor) since() (since time.Time) {
-	for _, t := range c.by[ledger.StageApply] {
-		if t.Result != nil && !t.Result.Since.IsZero() && (since.IsZero() || t.Result.Since.Before(since)) {
-			since = t.Result.Since
-		}
-	}
-	return since
-}
 
 // tally sums what the settled tasks say. Counters are sums of settle records and nothing else.
 func (c *conductor) tally(tasks []ledger.Task) {

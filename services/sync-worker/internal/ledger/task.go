@@ -125,8 +125,6 @@ type Checkpoint struct {
 	SentAt time.Time `json:"sent_at,omitzero"`
 	// Attempted is the number of rows, from the first, that were sent or may have been.
 	Attempted int `json:"attempted,omitempty"`
-	// Since is Salesforce's clock before the first effect.
-	Since time.Time `json:"since,omitzero"`
 }
 
 // BulkJob is one Bulk job of a task.
@@ -161,8 +159,6 @@ type Result struct {
 	Outputs []Output `json:"outputs,omitempty"`
 	// Jobs are the Bulk jobs that wrote.
 	Jobs []string `json:"jobs,omitempty"`
-	// Since is Salesforce's clock before the task's first effect.
-	Since time.Time `json:"since,omitzero"`
 	// Prepared is what the prepare stage fixed.
 	Prepared *Prepared `json:"prepared,omitempty"`
 	// Aborted: the run was stopped before the task had done its work.
@@ -182,7 +178,9 @@ type Prepared struct {
 	Records  int64    `json:"records"`
 	Parts    int      `json:"parts"`
 	PullMode PullMode `json:"pull_mode"`
-	Ranges   []Input  `json:"ranges"`
+	// Since is Salesforce's clock before the run's first effect.
+	Since  time.Time `json:"since,omitzero"`
+	Ranges []Input   `json:"ranges"`
 }
 
 // Counts are people by outcome, summed over settle records.

@@ -125,7 +125,7 @@ func (a *applier) settle(ctx context.Context, jobs []string) error {
 	if err := a.written.Close(ctx); err != nil {
 		return err
 	}
-	return a.w.settle(ctx, ledger.Result{Counts: a.n, Jobs: jobs, Since: a.w.task.Checkpoint.Since})
+	return a.w.settle(ctx, ledger.Result{Counts: a.n, Jobs: jobs})
 }
 
 // collections sends the changes 200 a call. It keeps no record of calls that were answered: after a crash all are sent

@@ -86,9 +86,6 @@ func (a *applier) start(ctx context.Context, res results) error {
 	err = a.w.save(ctx, func(c *ledger.Checkpoint) {
 		c.Jobs = append(slices.Clone(c.Jobs), ledger.BulkJob{ID: job.ID})
 		c.Polls = 0
-		if c.Since.IsZero() {
-			c.Since = job.Created
-		}
 	})
 	if err != nil {
 		return err

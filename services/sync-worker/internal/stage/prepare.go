@@ -64,6 +64,7 @@ func (w *work) prepare(ctx context.Context) error {
 	if err := w.choosePull(ctx, org, newSnapshot(snap), prepared); err != nil {
 		return err
 	}
+	prepared.Since = org.ServerTime()
 	largest := max(people, prepared.Records)
 	prepared.Parts = int(max(1, (largest+conduct.PartRows-1)/conduct.PartRows))
 	raw, err := proto.Marshal(snap)

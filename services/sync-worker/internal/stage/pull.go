@@ -227,11 +227,14 @@ func (w *work) bulkQuery(ctx context.Context, org *salesforce.Client, s *snapsho
 		_ = w.save(ctx, func(c *ledger.Checkpoint) { c.Jobs = nil }) // the next attempt makes another
 		return fmt.Errorf("query job %s: %w", id, err)
 	}
-	if _, err := org.QueryResults(ctx, id, s.record, 0, fn); err != nil {
+	if _, err := org.QueryResults(ctx, id, s.record, resultPage, fn); err != nil {
 		return err
 	}
 	return nil
 }
+
+// resultPage is how many records one page of results may have. A page is an API call, and is streamed whatever its size.
+const resultPage = 250_000
 
 // forgetLostJob makes the next attempt begin with a new query job when Salesforce no longer knows this one.
 func (w *work) forgetLostJob(ctx context.Context, err error) error {

@@ -2,7 +2,6 @@ package stage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,49 +22,6 @@ const (
 	codeDiffers = "readback_differs"
 	codeMissing = "readback_missing"
 )
-
-// readbackOverlap is how far before the first Bulk job of the run the read-back begins: Collections calls of the same
-// stage may have been earlier. Records that nobody asked about are passed over, and one that is missing after all is
-// asked for by its id.
-const readbackOverlap = 15 * time.Minute
-
-// readback fetches what verify compares, when there is much of it: all records that Salesforce stamped since the first
-// effect, by part of their id.
-func (w *work) readback(ctx context.Context) error {
-	if w.unverifiable() {
-		return w.settle(ctx, ledger.Result{Aborted: true})
-	}
-	s, err := w.loadSnapshot(ctx)
-	if err != nil {
-		return err
-	}
-	org, err := w.client()
-	if err != nil {
-		return err
-	}
-	since := w.task.Input.Since
-	if since.IsZero() {
-		since = w.run.StartedAt
-	}
-	where := "WHERE SystemModstamp >= " + since.Add(-readbackOverlap).UTC().Format("2006-01-02T15:04:05Z")
-	out := rows.NewRows(w.pub, rows.KindReadback, s.recordNames(), w.run.VerifyParts)
-	var n int64
-	err = w.bulkQuery(ctx, org, s, where, func(r *salesforce.Record) error {
-		n++
-		w.rows.Store(n)
-		return out.Add(ctx, rows.Part(r.Values[0], w.run.VerifyParts), r.Values[0], recordRow(r))
-	})
-	if errors.Is(err, errParked) {
-		return nil
-	}
-	if err != nil {
-		return refusal(err, "read back what was written")
-	}
-	if err := out.Close(ctx); err != nil {
-		return err
-	}
-	return w.settle(ctx, ledger.Result{})
-}
 
 // unverifiable reports whether the run was stopped in a way that leaves nobody to ask.
 func (w *work) unverifiable() bool {
