@@ -141,10 +141,17 @@ func (c *Conductor) Conduct(ctx context.Context, tenant, id string) (time.Time, 
 	return c.call(ctx, run, tasks)
 }
 
-// take copies what Next computes. State and drain belong to others, who may have changed them meanwhile.
+// take copies what Next computes. State and drain belong to others, who may have changed them meanwhile. What is fixed
+// once for the run stays: a conductor that stood still since it read the run must not take it back, for tasks that are
+// at work by then sort people and records by it.
 func take(r *ledger.Run, next ledger.Run) {
-	r.Stage, r.Parts, r.VerifyParts, r.PullMode = next.Stage, next.Parts, next.VerifyParts, next.PullMode
-	r.Counts, r.Plan, r.APICalls, r.BulkJobs = next.Counts, next.Plan, next.APICalls, next.BulkJobs
+	if r.Parts == 0 {
+		r.Parts, r.PullMode = next.Parts, next.PullMode
+	}
+	if r.Plan == nil {
+		r.Plan, r.VerifyParts = next.Plan, next.VerifyParts
+	}
+	r.Stage, r.Counts, r.APICalls, r.BulkJobs = next.Stage, next.Counts, max(r.APICalls, next.APICalls), next.BulkJobs
 	r.TasksDone, r.TasksTotal, r.RowsDone, r.RowsTotal = next.TasksDone, next.TasksTotal, next.RowsDone, next.RowsTotal
 }
 

@@ -46,9 +46,10 @@ func (l *Ledger) Acquire(ctx context.Context, r Run) (bool, error) {
 // release lets the next run write.
 func (l *Ledger) release(ctx context.Context, r Run) error {
 	_, err := l.claims.Update(ctx, claimKey(r), func(c Claim) (Claim, error) {
-		if c.RunID == r.ID {
-			c.RunID = ""
+		if c.RunID != r.ID {
+			return c, store.NoChange
 		}
+		c.RunID = ""
 		return c, nil
 	})
 	if errors.Is(err, store.ErrNotFound) {

@@ -33,6 +33,24 @@ type Lease struct {
 	lost     bool
 }
 
+// skew is how far the clock of whoever called a worker at a task's wake time may be ahead of this one. So long a worker
+// waits: were the call turned down, the next one would come much later.
+const skew = 2 * time.Second
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
 // margin is kept between the moment at which a holder stops and the one at which another may take over.
 func (l *Ledger) margin() time.Duration { return l.opts.LeaseTTL / 5 }
 
@@ -49,8 +67,12 @@ func (l *Ledger) Claim(ctx context.Context, runID string, stage Stage, number in
 	case TaskSettled:
 		return nil, ErrSettled
 	case TaskWaiting:
-		if time.Until(t.WakeAt) > 0 {
+		wait := time.Until(t.WakeAt)
+		if wait > skew {
 			return nil, ErrAsleep
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return nil, err
 		}
 	case TaskLeased:
 		if !l.Expired(t) {
@@ -111,8 +133,7 @@ func (le *Lease) write(ctx context.Context, fn func(*Task)) error {
 			t.revision = haveRev
 			if rev, err = le.l.tasks.Replace(ctx, t.key(), t, haveRev); err == nil {
 				t.revision = rev
-				le.task, le.validity = t, began.Add(le.l.opts.LeaseTTL-le.l.margin())
-				return nil
+				return le.wrote(t, began)
 			}
 		}
 		if getErr == nil && have.Epoch == t.Epoch && have.State == t.State && t.State != TaskLeased {
@@ -128,25 +149,43 @@ func (le *Lease) write(ctx context.Context, fn func(*Task)) error {
 		return err
 	}
 	t.revision = rev
+	return le.wrote(t, began)
+}
+
+// wrote takes in what a write that began at a time has stored.
+func (le *Lease) wrote(t Task, began time.Time) error {
 	le.task, le.validity = t, began.Add(le.l.opts.LeaseTTL-le.l.margin())
-	le.lost = t.State != TaskLeased // whoever settled or parked the task holds it no more
-	return nil
+	if t.State != TaskLeased {
+		le.lost = true // whoever settled or parked the task holds it no more
+		return nil
+	}
+	return le.held()
+}
+
+// held is ErrLeaseLost once the lease may be another's: also when a renewal was taken but took so long to say so that
+// somebody may have watched it run out.
+func (le *Lease) held() error {
+	if time.Until(le.validity) > 0 {
+		return nil
+	}
+	le.lost = true
+	return fmt.Errorf("%s: %w", le.task.Name(), ErrLeaseLost)
+}
+
+// Held is ErrLeaseLost once the lease may be another's. It asks nobody: the lease stands for as long as it was last
+// renewed for.
+func (le *Lease) Held() error {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	if le.lost {
+		return fmt.Errorf("%s: %w", le.task.Name(), ErrLeaseLost)
+	}
+	return le.held()
 }
 
 // Fence renews the lease: what is sent to Salesforce right after it is sent by the task's only holder. The context of
 // the task ends when the lease is lost, and so does the wait for an answer.
-func (le *Lease) Fence(ctx context.Context) error {
-	le.mu.Lock()
-	defer le.mu.Unlock()
-	if err := le.write(ctx, nil); err != nil {
-		return err
-	}
-	if time.Until(le.validity) <= 0 {
-		le.lost = true
-		return ErrLeaseLost
-	}
-	return nil
-}
+func (le *Lease) Fence(ctx context.Context) error { return le.Save(ctx, nil) }
 
 // Settle ends the task with its result.
 func (le *Lease) Settle(ctx context.Context, r Result) error {

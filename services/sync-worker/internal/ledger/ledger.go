@@ -96,12 +96,15 @@ func runKey(tenant, id string) string { return store.Key(tenant, id) }
 // CreateRun stores a new run, or returns the one that is there already under the same id.
 func (l *Ledger) CreateRun(ctx context.Context, r Run) (Run, bool, error) {
 	if have, _, err := l.runs.Get(ctx, runKey(r.Tenant, r.ID)); err == nil {
-		return have, false, nil
+		if !have.State.Final() {
+			err = l.mark(ctx, have)
+		}
+		return have, false, err
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return Run{}, false, err
 	}
 	// The mark comes first: a run without a mark would never be conducted, a mark without a run is swept away.
-	if _, err := l.open.Create(ctx, store.Key(r.ID), OpenRun{Tenant: r.Tenant, RunID: r.ID}); err != nil && !errors.Is(err, store.ErrExists) {
+	if err := l.mark(ctx, r); err != nil {
 		return Run{}, false, err
 	}
 	_, err := l.runs.Create(ctx, runKey(r.Tenant, r.ID), r)
@@ -109,7 +112,19 @@ func (l *Ledger) CreateRun(ctx context.Context, r Run) (Run, bool, error) {
 		have, _, err := l.runs.Get(ctx, runKey(r.Tenant, r.ID))
 		return have, false, err
 	}
-	return r, err == nil, err
+	if err != nil {
+		return Run{}, false, err
+	}
+	// It was swept away if this process stood still in between, and a sweeper that just saw no run cannot take it now.
+	return r, true, l.mark(ctx, r)
+}
+
+// mark says that a run has not ended. Writing it anew gives it another revision, which a sweeper does not delete.
+func (l *Ledger) mark(ctx context.Context, r Run) error {
+	_, err := l.open.Upsert(ctx, store.Key(r.ID), func(OpenRun, bool) (OpenRun, error) {
+		return OpenRun{Tenant: r.Tenant, RunID: r.ID}, nil
+	})
+	return err
 }
 
 // Run returns a run.
@@ -121,9 +136,10 @@ func (l *Ledger) Run(ctx context.Context, tenant, id string) (Run, error) {
 // UpdateRun changes a run. A run that has ended never changes again: fn is not called and the run returned as it is.
 func (l *Ledger) UpdateRun(ctx context.Context, tenant, id string, fn func(*Run)) (Run, error) {
 	return l.runs.Update(ctx, runKey(tenant, id), func(r Run) (Run, error) {
-		if !r.State.Final() {
-			fn(&r)
+		if r.State.Final() {
+			return r, store.NoChange
 		}
+		fn(&r)
 		return r, nil
 	})
 }
