@@ -151,15 +151,36 @@ func TestRunNeedsReconnect(t *testing.T) {
 	w.ok(t, "run")
 }
 
+// slow makes runs begin slowly: the describe that they begin with takes a while.
+func (w *world) slow() {
+	w.org.Faults().MustAdd(fault.Rule{Kind: fault.Latency, Path: "/sobjects/Contact/describe", Delay: fault.Duration(3 * time.Second)})
+}
+
+// watch watches a run meanwhile, and returns when it has been seen for the first time.
+func (w *world) watch(ctx context.Context, t *testing.T, id string) (*buffer, <-chan result) {
+	t.Helper()
+	out, done := &buffer{}, make(chan result, 1)
+	go func() { done <- callTo(ctx, out, w.environ, "runs", "watch", id, "--json") }()
+	testkit.Eventually(t, 30*time.Second, func() error {
+		if out.String() == "" {
+			return errors.New("nothing is seen of the run")
+		}
+		return nil
+	})
+	return out, done
+}
+
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, simulator.Options{Latency: 300 * time.Millisecond})
+	w := newWorld(t, simulator.Options{})
 	w.link(t)
-	w.ok(t, "people", "import", w.people(t, sample.Options{People: 1500}))
+	w.ok(t, "people", "import", w.people(t, sample.Options{People: 10}))
+	w.slow()
 	started := lines[run](t, w.ok(t, "run", "--watch=false", "--json"))
 	w.ok(t, "runs", "cancel", started[0].ID)
 	w.fails(t, 5, []string{started[0].ID + " was cancelled"}, "runs", "watch", started[0].ID)
 	contains(t, w.ok(t, "runs", "show", started[0].ID), "cancelled")
+	contains(t, w.ok(t, "runs", "cancel", started[0].ID), "is cancelled")
 	r := w.call(t, "runs", "watch", started[0].ID, "--json")
 	if seen := lines[run](t, r.out); r.code != 5 || seen[0].State != "cancelled" {
 		t.Errorf("%+v", r)
@@ -169,16 +190,19 @@ func TestCancel(t *testing.T) {
 // Somebody who stops watching does not stop the run.
 func TestInterruptWatching(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, simulator.Options{Latency: 300 * time.Millisecond})
+	w := newWorld(t, simulator.Options{})
 	w.link(t)
-	w.ok(t, "people", "import", w.people(t, sample.Options{People: 600}))
-	started := lines[run](t, w.ok(t, "run", "--watch=false", "--json"))
-	contains(t, w.ok(t, "run", "--watch=false", "--request-id", "later"), "catalogsync runs watch run")
-	ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+	w.ok(t, "people", "import", w.people(t, sample.Options{People: 10}))
+	w.slow()
+	started := lines[run](t, w.ok(t, "run", "--watch=false", "--json", "--request-id", "mine"))
+	contains(t, w.ok(t, "run", "--watch=false", "--request-id", "mine"), "catalogsync runs watch "+started[0].ID)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	r := call(ctx, w.environ, nil, "runs", "watch", started[0].ID)
+	_, done := w.watch(ctx, t, started[0].ID)
+	cancel()
+	r := <-done
 	if r.code != 130 {
-		t.Fatalf("%+v", r)
+		t.Errorf("%+v", r)
 	}
 	contains(t, r.errOut, "goes on", "catalogsync runs watch "+started[0].ID, "catalogsync runs cancel "+started[0].ID)
 	contains(t, w.ok(t, "runs", "watch", started[0].ID), "succeeded")
@@ -187,19 +211,12 @@ func TestInterruptWatching(t *testing.T) {
 // A gateway that is restarted is waited for: the run goes on, and so does watching it.
 func TestWatchThroughRestart(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, simulator.Options{Latency: 400 * time.Millisecond})
+	w := newWorld(t, simulator.Options{})
 	w.link(t)
-	w.ok(t, "people", "import", w.people(t, sample.Options{People: 900}))
+	w.ok(t, "people", "import", w.people(t, sample.Options{People: 10}))
+	w.slow()
 	started := lines[run](t, w.ok(t, "run", "--watch=false", "--json"))
-	out := &buffer{}
-	done := make(chan result, 1)
-	go func() { done <- callTo(t.Context(), out, w.environ, "runs", "watch", started[0].ID, "--json") }()
-	testkit.Eventually(t, 30*time.Second, func() error {
-		if out.String() == "" {
-			return errors.New("nothing is seen of the run")
-		}
-		return nil
-	})
+	out, done := w.watch(t.Context(), t, started[0].ID)
 	if strings.Contains(out.String(), "succeeded") {
 		t.Fatal("the run has ended before the restart")
 	}
@@ -210,7 +227,7 @@ func TestWatchThroughRestart(t *testing.T) {
 	w.start(t, addr)
 	r := <-done
 	seen := lines[run](t, out.String())
-	if last := seen[len(seen)-1]; r.code != 0 || last.State != "succeeded" || last.Counts.Created != 900 {
+	if last := seen[len(seen)-1]; r.code != 0 || last.State != "succeeded" || last.Counts.Created != 10 {
 		t.Errorf("it ends with %d: %s, and was last seen as %+v", r.code, r.errOut, last)
 	}
 }

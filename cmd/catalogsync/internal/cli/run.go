@@ -49,8 +49,13 @@ func (p *program) follow(ctx context.Context, c *client.Client, id string) (*syn
 		w = io.Discard
 	}
 	progress := view.NewProgress(w, p.err, p.live && !p.asJSON)
-	run, err := c.Follow(ctx, id, progress.Run)
-	progress.Clear()
+	defer progress.Clear()
+	return p.watch(ctx, c, id, progress.Run)
+}
+
+// watch calls show with a run whenever it has changed, until it has ended.
+func (p *program) watch(ctx context.Context, c *client.Client, id string, show func(*syncv1.Run)) (*syncv1.Run, error) {
+	run, err := c.Follow(ctx, id, show)
 	if err != nil && ctx.Err() != nil {
 		return nil, exit.With(exit.Interrupted, "interrupted; run %s goes on: `catalogsync runs watch %s` shows it, `catalogsync runs cancel %s` stops it", id, id, id)
 	}

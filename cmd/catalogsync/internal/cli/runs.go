@@ -92,14 +92,9 @@ func (p *program) runsWatchCommand() *cobra.Command {
 				return p.ended(run)
 			}
 			var failed error
-			ctx, cancel := context.WithCancel(ctx)
-			defer cancel()
-			run, err = c.Follow(ctx, run.GetId(), func(r *syncv1.Run) {
+			run, err = p.watch(ctx, c, run.GetId(), func(r *syncv1.Run) {
 				if failed == nil {
 					failed = p.print(string(view.JSON(r)))
-				}
-				if failed != nil {
-					cancel()
 				}
 			})
 			if err := errors.Join(failed, err); err != nil {
