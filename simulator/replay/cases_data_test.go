@@ -74,7 +74,7 @@ func queryCases() []replay {
 		}},
 		{file: "query/empty.json", ask: next("SELECT Id FROM Account", 0)},
 		{file: "query/contacts-v60.json", shape: true, ask: filled("Contact", "SELECT AccountId, Department, AssistantName, Description FROM Contact", "LastName", "x")},
-		{file: "query/leads-with-address-v60.json", ask: filled("Lead", "SELECT Address, City, CleanStatus, FirstName FROM Lead", "LastName", "x", "Company", "y"), meant: []meant{{"$: lacks nextRecordsUrl", "added by the authors of the source: a real org never sends it with done true"}}},
+		{file: "query/leads-with-address-v60.json", ask: leadsWithAddress, meant: []meant{{"$: lacks nextRecordsUrl", "added by the authors of the source: a real org never sends it with done true"}}},
 		{file: "query/account-all-standard-fields-v58.json", version: "58.0", shape: true, ask: alike("Account", "SELECT FIELDS(STANDARD) FROM Account WHERE Name = 'Example Account'")},
 		{file: "query/aggregate-group-by.json", shape: true, ask: func(o *org, _ *node) reply {
 			o.create("Contact", "LastName", "x", "Title", "t")
@@ -179,7 +179,10 @@ func recordCases() []replay {
 			}
 			return o.get("sobjects/Lead/" + id)
 		}, meant: []meant{{"$: lacks *__c", "custom fields of the captured org"}}},
-		{file: "sobjects/user-retrieve-all-fields-v60.json", options: stateCodes, shape: true, ask: func(o *org, _ *node) reply { return o.get("sobjects/User/Id/" + o.UserID()) }},
+		{file: "sobjects/user-retrieve-all-fields-v60.json", options: stateCodes, shape: true, ask: func(o *org, _ *node) reply { return o.get("sobjects/User/Id/" + o.UserID()) }, meant: []meant{
+			{"$: has UserPreferencesDisable*Email", "in the describe of another captured org"},
+			{"$: has UserPreferencesSendListEmailThroughExternalService", "the same"},
+		}},
 		{file: "sobjects/create-account-201-v59.json", version: "59.0", status: 201, ask: func(o *org, _ *node) reply { return o.do("POST", "sobjects/Account/", `{"Name":"x"}`) }},
 		{file: "sobjects/create-topic-201-v42.headers.txt", version: "42.0", status: 201, ask: func(o *org, _ *node) reply { return o.do("POST", "sobjects/Account", `{"Name":"x"}`) }, meant: []meant{
 			{"header Location: is */sobjects/Account/* captured */sobjects/Topic/*", "the simulator has no Topic"},
@@ -223,4 +226,18 @@ func sampleContacts(q string) func(*org, *node) reply {
 		}
 		return o.query(q)
 	}
+}
+
+// leadsWithAddress takes the parts of the captured compound addresses apart.
+func leadsWithAddress(o *org, want *node) reply {
+	for _, r := range want.at("records").list {
+		more := []string{"LastName", "x", "Company", "y"}
+		for key, field := range map[string]string{"street": "Street", "state": "State", "postalCode": "PostalCode", "country": "Country"} {
+			if v := r.at("Address", key); v != nil && v.kind == "text" {
+				more = append(more, field, v.text)
+			}
+		}
+		o.like("Lead", r, more...)
+	}
+	return o.query("SELECT Address, City, CleanStatus, FirstName FROM Lead")
 }

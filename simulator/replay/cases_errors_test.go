@@ -75,8 +75,9 @@ func errorCases() []replay {
 			"$[0].message: is \"No such column 'foo' on sobject of type Contact\", captured *", "the captured org's object has another name",
 		}}},
 		{file: "errors/update-400-unable-to-lock-row.json", status: 400, ask: func(o *org, _ *node) reply {
+			id := o.create("Account", "Name", "a")
 			o.Faults().MustAdd(fault.Rule{Kind: fault.LockRow, Path: "Account"})
-			return o.do("PATCH", "sobjects/Account/"+o.create("Account", "Name", "a"), `{"Name":"b"}`)
+			return o.do("PATCH", "sobjects/Account/"+id, `{"Name":"b"}`)
 		}, meant: []meant{{"$[0].message: is * captured *", "the id is masked with letters in the capture"}}},
 		{file: "oauth/error-retry-request.json", status: 400, ask: func(o *org, _ *node) reply {
 			o.SetLoginPolicy(simulator.LoginPolicy{Collide: 1})

@@ -2,6 +2,7 @@ package replay_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -27,7 +28,7 @@ func parse(t *testing.T, what, text string) *node {
 	dec.UseNumber()
 	n, err := read(dec)
 	if err == nil {
-		if _, extra := dec.Token(); extra != io.EOF { //nolint:errorlint // Token returns it bare
+		if _, extra := dec.Token(); !errors.Is(extra, io.EOF) {
 			err = fmt.Errorf("text after the value")
 		}
 	}
@@ -119,8 +120,9 @@ func settle(s string) string {
 
 // comparer collects differences between a captured reply and the simulator's.
 type comparer struct {
-	shape bool // only keys, their order and types
-	diffs []string
+	shape   bool // only keys, their order and types
+	partial bool // the capture is an excerpt: what it lacks is not compared
+	diffs   []string
 }
 
 func (c *comparer) say(at, format string, args ...any) {
@@ -189,7 +191,7 @@ func (c *comparer) keys(at string, got, want []string) {
 		}
 	}
 	for _, k := range got {
-		if !slices.Contains(want, k) {
+		if !slices.Contains(want, k) && !c.partial {
 			c.say(at, "has %s", k)
 		}
 	}

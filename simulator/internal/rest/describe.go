@@ -188,7 +188,7 @@ func describeField(f *schema.Field, version int) fieldDescribe {
 		Label: f.Label, Length: f.Length, Name: f.Name, NameField: f.NameField, Nillable: f.Nillable, Permissionable: f.Permissionable, PicklistValues: []picklistValue{},
 		Precision: f.Precision, QueryByDistance: f.Type == "address", ReferenceTo: append([]string{}, f.ReferenceTo...), RelationshipName: ptr(f.Relationship),
 		RestrictedPicklist: f.Restricted, Scale: f.Scale, SearchPrefilterable: f.Prefilterable, SoapType: save.SOAPType(f.Type), Sortable: f.Sortable, Type: f.Type,
-		Unique: f.Unique, Updateable: f.Updateable,
+		Unique: f.Unique && f.Name != "Username", Updateable: f.Updateable,
 	}
 	if version >= versionPrediction {
 		no := false
@@ -252,7 +252,7 @@ func (a *API) describe(c *Call, o *schema.Object) {
 	for _, ch := range o.Children {
 		d.ChildRelationships = append(d.ChildRelationships, childRelationship{
 			CascadeDelete: ch.Cascade, ChildSObject: ch.Object, Field: ch.Field, JunctionIDListNames: []string{},
-			JunctionReferenceTo: []string{}, RelationshipName: ptr(ch.Relationship),
+			JunctionReferenceTo: []string{}, RelationshipName: ptr(ch.Relationship), RestrictedDelete: ch.Restricted,
 		})
 	}
 	d.RecordTypeInfos = a.recordTypes(c, o)
@@ -294,7 +294,7 @@ func (a *API) recordTypes(c *Call, o *schema.Object) []recordType {
 			add(t.ID(n), get("Name"), get("DeveloperName"), get("IsActive") == "true", false)
 		}
 	}
-	if o.Has('l') {
+	if o.Has('l') && o.Name != "User" {
 		add(masterRecordType, "Master", "Master", true, true)
 	}
 	return out
@@ -305,7 +305,7 @@ func scopes(o *schema.Object, version int) []scope {
 	low := strings.ToLower(o.Plural)
 	all, mine := scope{"All " + low, "everything"}, scope{"My " + low, "mine"}
 	switch {
-	case !o.Has('l'):
+	case !o.Has('l') || o.Name == "User":
 		return []scope{all}
 	case o.Name == "Campaign":
 		return []scope{{"All active campaigns", "all_active_campaigns"}, all, mine, {"My active campaigns", "my_active_campaigns"}, {"Select a campaign:", "single_entity_scope"}}

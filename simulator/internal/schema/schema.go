@@ -78,6 +78,7 @@ type Child struct {
 	Object, Field string
 	Relationship  string // name in child subqueries; empty: none
 	Cascade       bool   // children are deleted with the parent
+	Restricted    bool   // children keep the parent from being deleted
 }
 
 // Object is one sObject.
@@ -250,7 +251,7 @@ func parseField(line string) (*Field, error) {
 			return nil, fmt.Errorf("field %s: unknown key %q", f.Name, k)
 		}
 	}
-	long := f.Type == "textarea" && f.Length > 255
+	long := f.Type == "textarea" && f.Length > 255 && !has("Y")
 	f.Filterable = !long && !has("X")
 	f.Sortable = !long && f.Type != "address" && !has("X") && !has("O")
 	switch f.Type {
@@ -339,18 +340,19 @@ func (s *Schema) relate() {
 			}
 			for _, to := range f.ReferenceTo {
 				parent := s.Object(to)
-				if parent == nil || f.Virtual != Stored {
+				if parent == nil || f.Name == "MasterRecordId" {
 					continue
 				}
 				key := child.Name + "." + f.Name
-				parent.Children = append(parent.Children, Child{Object: child.Name, Field: f.Name, Relationship: childNames[key], Cascade: cascades[key]})
+				parent.Children = append(parent.Children, Child{Object: child.Name, Field: f.Name, Relationship: childNames[key], Cascade: cascades[key], Restricted: key == "User.ContactId"})
 			}
 		}
 	}
 	for _, name := range s.names {
 		o := s.Object(name)
 		sort.SliceStable(o.Children, func(i, j int) bool {
-			return o.Children[i].Object+o.Children[i].Field < o.Children[j].Object+o.Children[j].Field
+			a, b := o.Children[i], o.Children[j]
+			return a.Object < b.Object || a.Object == b.Object && a.Field < b.Field
 		})
 	}
 }
