@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -34,25 +35,40 @@ func (d *Directory) Ranges(ctx context.Context, tenant string, rowsPerRange int)
 	if rowsPerRange < 1 {
 		return nil, 0, errs.New(errs.Internal, "ranges", "a range needs at least one row")
 	}
-	rows, err := d.read.QueryContext(ctx, `SELECT n, id FROM (
-		SELECT id, row_number() OVER (ORDER BY id) AS n, count(*) OVER () AS total
-		FROM people WHERE tenant = ?1 AND gone_at IS NULL
-	) WHERE n % ?2 = 0 OR n = total ORDER BY n`, tenant, rowsPerRange)
+	const doing = "count the people"
+	tx, err := d.read.BeginTx(ctx, nil) // all ranges of one state
 	if err != nil {
-		return nil, 0, d.classify(err, "count the people")
+		return nil, 0, d.classify(err, doing)
 	}
-	defer rows.Close()
+	defer tx.Rollback() //nolint:errcheck // it only read
+	const present = "FROM people WHERE tenant = ?1 AND id > ?2 AND gone_at IS NULL"
+	step, err := tx.PrepareContext(ctx, "SELECT id "+present+" ORDER BY id LIMIT 1 OFFSET ?3")
+	if err != nil {
+		return nil, 0, d.classify(err, doing)
+	}
+	defer step.Close()
 	var ranges []directory.Range
 	var r directory.Range
-	var n int64
-	for rows.Next() {
-		r.From = r.To
-		if err := rows.Scan(&n, &r.To); err != nil {
-			return nil, 0, d.classify(err, "count the people")
+	for {
+		err := step.QueryRowContext(ctx, tenant, r.From, rowsPerRange-1).Scan(&r.To)
+		if errors.Is(err, sql.ErrNoRows) {
+			break
+		}
+		if err != nil {
+			return nil, 0, d.classify(err, doing)
 		}
 		ranges = append(ranges, r)
+		r.From = r.To
 	}
-	return ranges, n, d.classify(rows.Err(), "count the people")
+	total := int64(len(ranges)) * int64(rowsPerRange)
+	var rest int64
+	if err := tx.QueryRowContext(ctx, "SELECT count(*), coalesce(max(id), '') "+present, tenant, r.From).Scan(&rest, &r.To); err != nil {
+		return nil, 0, d.classify(err, doing)
+	}
+	if rest > 0 {
+		ranges = append(ranges, r)
+	}
+	return ranges, total + rest, nil
 }
 
 // Scan implements [directory.Directory].
