@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -59,7 +60,7 @@ func (s *Service) handle(ctx context.Context, m *bus.Message) error {
 	log := s.log.With(slog.String("run", run.ID), slog.String("task", task.Name()), slog.Uint64("epoch", task.Epoch))
 
 	began := time.Now()
-	err = s.runner.Do(ctx, run, lease)
+	err = s.attempt(ctx, run, lease)
 	log.DebugContext(ctx, "worked on a task", slog.Duration("dur", time.Since(began)), slog.Bool("ok", err == nil))
 	if err != nil {
 		span.SetStatus(codes.Error, errs.ReasonOf(err))
@@ -72,6 +73,18 @@ func (s *Service) handle(ctx context.Context, m *bus.Message) error {
 	}
 	s.wake()
 	return nil
+}
+
+// attempt works on the task once. A panic is a failed attempt like another: left to the bus it would count for nothing,
+// and the task would be taken again and again for ever.
+func (s *Service) attempt(ctx context.Context, run ledger.Run, lease *ledger.Lease) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = errs.Wrap(fmt.Errorf("panic: %v\n%s", v, debug.Stack()), errs.Internal, "panic",
+				"this version has a defect; the log of the sync-worker says where")
+		}
+	}()
+	return s.runner.Do(ctx, run, lease)
 }
 
 // after writes what became of an attempt.
@@ -87,29 +100,30 @@ func (s *Service) after(ctx context.Context, log *slog.Logger, run ledger.Run, l
 		return lease.Park(ctx, time.Now(), nil)
 	case stopping:
 		return lease.Park(ctx, time.Now(), nil)
-	case errors.As(err, &drain):
+	case errors.As(err, &drain) && run.Drain == nil:
 		log.ErrorContext(ctx, "run stops", slog.String("state", string(drain.State)), slog.String("code", drain.Code))
 		if _, err := s.conductor.Drain(ctx, run, drain.Drain); err != nil {
 			return err
 		}
 		return lease.Park(ctx, time.Now(), nil)
 	}
+	// In a stopped run every failure counts, for it must end: the stage asks nobody any more when there were too many.
 	failures := lease.Task().Failures + 1
 	wait := min(firstBackoff<<min(failures-1, 10), lastBackoff)
 	counts := true
 	if salesforce.ActionOf(err) == salesforce.ActionStopUntilWindow {
-		wait, counts = windowBackoff, false
+		wait, counts = windowBackoff, run.Drain != nil
 	}
 	log.WarnContext(ctx, "task failed; tried again later", telemetry.Err(loggable(err)), slog.Int("failures", failures), slog.Duration("wait", wait))
-	if counts && failures >= s.cfg.MaxFailures {
-		_, err := s.conductor.Drain(ctx, run, ledger.Drain{
+	if counts && failures >= s.cfg.MaxFailures && run.Drain == nil {
+		_, derr := s.conductor.Drain(ctx, run, ledger.Drain{
 			State: ledger.RunFailed, Code: "run_failed",
 			Reason: fmt.Sprintf("The %s stage failed %d times, the last time because: %s", lease.Task().Stage.Word(), failures, explain(err)),
 		})
-		if err != nil {
-			return err
+		if derr != nil {
+			return derr
 		}
-		return lease.Park(ctx, time.Now(), nil)
+		wait = 0
 	}
 	return lease.Park(ctx, time.Now().Add(wait), func(t *ledger.Task) {
 		if counts {
@@ -132,6 +146,9 @@ func explain(err error) string {
 
 // loggable takes out of an error what may quote data: messages of Salesforce.
 func loggable(err error) error {
+	if d, ok := errors.AsType[*stage.Drain](err); ok {
+		return fmt.Errorf("the run cannot go on: %s", d.Code)
+	}
 	if e, ok := errors.AsType[*salesforce.Error](err); ok {
 		return fmt.Errorf("salesforce: %s: %d %s", e.Op, e.Status, e.Code)
 	}

@@ -95,6 +95,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	}
 	settings := stage.Settings{
 		Limits: cfg.conducting().Limits, UnknownWait: cfg.UnknownWait, LookupMax: 2000, APIVersion: cfg.APIVersion,
+		MaxFailures: cfg.MaxFailures,
 	}
 	observer, err := newObserver(tel)
 	if err != nil {

@@ -136,6 +136,8 @@ type BulkJob struct {
 	Done bool `json:"done,omitempty"`
 	// Rows uploaded.
 	Rows int64 `json:"rows,omitempty"`
+	// Lost: it may have run and is gone from Salesforce. Nobody can say any more what became of its rows.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // Output is what a task wrote for one part.

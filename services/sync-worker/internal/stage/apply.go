@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
@@ -117,6 +118,17 @@ func (a *applier) putOff(ctx context.Context, c *eventv1.PlannedChange, code, me
 	})
 }
 
+// putOffAll notes rows that the stopped run does not send any more.
+func (a *applier) putOffAll(ctx context.Context, changes []*eventv1.PlannedChange) error {
+	d := a.w.drain.Load()
+	for _, c := range changes {
+		if err := a.putOff(ctx, c, d.Code, d.Reason, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // settle publishes what is left and ends the task.
 func (a *applier) settle(ctx context.Context, jobs []string) error {
 	if err := a.out.Close(ctx); err != nil {
@@ -141,11 +153,11 @@ func (a *applier) collections(ctx context.Context) error {
 		return err
 	}
 	sent, attempted := a.w.task.Checkpoint.SentAt, a.w.task.Checkpoint.Attempted
-	if d := a.w.drain.Load(); d != nil && (attempted == 0 || d.State == ledger.RunReconnect) {
+	if d := a.w.drain.Load(); d != nil && (attempted == 0 || a.w.unreachable()) {
 		for i, c := range changes {
 			code, message := d.Code, d.Reason
 			if i < attempted {
-				code, message = codeUnknown, "The answer to this change was lost before Salesforce refused the connection; the next run looks it up. "+d.Reason
+				code, message = codeUnknown, "Nobody could be asked what became of this change; the next run looks it up. "+d.Reason
 			}
 			if err := a.putOff(ctx, c, code, message, ""); err != nil {
 				return err
@@ -212,15 +224,10 @@ type lockedRow struct {
 func (a *applier) chunks(ctx context.Context, changes []*eventv1.PlannedChange) ([]lockedRow, error) {
 	var locked []lockedRow
 	for a.at = 0; len(changes) > 0; {
-		if d := a.w.drain.Load(); d != nil && a.at >= a.w.task.Checkpoint.Attempted {
-			for _, c := range changes {
-				if err := a.putOff(ctx, c, d.Code, d.Reason, ""); err != nil {
-					return nil, err
-				}
-			}
-			return locked, nil
+		if a.w.draining() && a.at >= a.w.task.Checkpoint.Attempted {
+			return locked, a.putOffAll(ctx, changes)
 		}
-		n := min(len(changes), salesforce.MaxCollection)
+		n := a.together(changes)
 		more, err := a.send(ctx, changes[:n])
 		if err != nil {
 			return nil, err
@@ -230,6 +237,24 @@ func (a *applier) chunks(ctx context.Context, changes []*eventv1.PlannedChange) 
 		a.at += n
 	}
 	return locked, nil
+}
+
+// together is how many of the changes go in one call. No two of them have keys that differ in case alone, which are two
+// records where the external id is case-sensitive, and which the client takes for a mistake.
+func (a *applier) together(changes []*eventv1.PlannedChange) int {
+	n := min(len(changes), salesforce.MaxCollection)
+	if !a.creates {
+		return n
+	}
+	keys := make(map[string]bool, n)
+	for i, c := range changes[:n] {
+		key := strings.ToLower(c.GetKey())
+		if keys[key] {
+			return i
+		}
+		keys[key] = true
+	}
+	return n
 }
 
 // send makes one call, or several where one row spoils the whole call.
@@ -276,16 +301,17 @@ func (a *applier) send(ctx context.Context, changes []*eventv1.PlannedChange) ([
 func (a *applier) whole(ctx context.Context, changes []*eventv1.PlannedChange, err error) ([]lockedRow, error) {
 	if _, ok := errors.AsType[*salesforce.UnknownOutcomeError](err); ok {
 		if wait := a.unknownWait(a.w.task.Checkpoint.SentAt); wait > 0 {
-			if err := a.w.park(ctx, wait); err != nil {
-				return nil, err
-			}
-			return nil, errParked
+			return nil, a.parkUnknown(ctx, wait, err)
 		}
 		return nil, err
 	}
 	e, ok := errors.AsType[*salesforce.Error](err)
 	if !ok || (e.Action != salesforce.ActionRow && e.Action != salesforce.ActionSplit) {
-		return nil, refusal(err, "save "+a.w.run.Object)
+		err = refusal(err, "save "+a.w.run.Object)
+		if _, final := errors.AsType[*Drain](err); final && ok && !e.MayHaveApplied && a.w.draining() {
+			return nil, a.putOffAll(ctx, changes) // that Salesforce refuses it is why the run stops; it saved none of them
+		}
+		return nil, err
 	}
 	if len(changes) == 1 {
 		return nil, a.refused(ctx, changes[0], salesforce.RowError{Code: e.Code, Message: e.Message, Fields: e.Fields, Action: e.Action}, "")
@@ -300,6 +326,20 @@ func (a *applier) whole(ctx context.Context, changes []*eventv1.PlannedChange, e
 		locked = append(locked, more...)
 	}
 	return locked, nil
+}
+
+// parkUnknown puts the task to sleep until the lost call must have ended. It counts as a failure: a call whose answer
+// is lost every time must not keep a stopped run for ever.
+func (a *applier) parkUnknown(ctx context.Context, wait time.Duration, cause error) error {
+	err := a.w.lease.Park(ctx, time.Now().Add(wait), func(t *ledger.Task) {
+		t.Failures++
+		t.LastError = cause.Error()
+		a.w.progress(t)
+	})
+	if err != nil {
+		return err
+	}
+	return errParked
 }
 
 func (a *applier) row(c *eventv1.PlannedChange) salesforce.CollectionRow {

@@ -33,7 +33,7 @@ func (a *applier) bulk(ctx context.Context) error {
 	for {
 		jobs := a.w.task.Checkpoint.Jobs
 		d := a.w.drain.Load()
-		if d != nil && d.State == ledger.RunReconnect {
+		if a.w.unreachable() {
 			return a.conclude(ctx, results{}, d)
 		}
 		if n := len(jobs); n > 0 && !jobs[n-1].Done {
@@ -101,6 +101,9 @@ func (a *applier) start(ctx context.Context, res results) error {
 		// Nothing has begun. The next attempt, or a successor, aborts the job and makes another.
 		return refusal(err, "upload to "+describeJob(job.ID))
 	}
+	if a.w.draining() {
+		return nil // the job is aborted: a stopped run sends nothing new
+	}
 	err = a.w.save(ctx, func(c *ledger.Checkpoint) {
 		c.Jobs[at].Closing, c.Jobs[at].Rows, c.SentAt = true, sent, time.Now()
 	})
@@ -148,6 +151,9 @@ func (a *applier) follow(ctx context.Context, at int, d *ledger.Drain) error {
 	}
 	switch {
 	case isGone(err):
+		if err := a.lost(ctx, at); err != nil {
+			return err
+		}
 		return fail("%s is gone from Salesforce before its results were read: an admin deleted it. The next run compares again.", describeJob(job.ID))
 	case err != nil:
 		return refusal(err, "look at "+describeJob(job.ID))
@@ -167,6 +173,11 @@ func (a *applier) follow(ctx context.Context, at int, d *ledger.Drain) error {
 		return fail("Salesforce took no row of %s: %s", describeJob(job.ID), info.Message)
 	}
 	return nil
+}
+
+// lost notes that a job is gone with whatever it did: it is asked for no more.
+func (a *applier) lost(ctx context.Context, at int) error {
+	return a.w.save(ctx, func(c *ledger.Checkpoint) { c.Jobs[at].Done, c.Jobs[at].Lost = true, true })
 }
 
 func isGone(err error) bool {
@@ -219,7 +230,7 @@ func (a *applier) reconcile(ctx context.Context, jobs []ledger.BulkJob) (results
 		columns = []string{a.s.keyField()}
 	}
 	for at, job := range jobs {
-		if !job.Closing || job.Rows == 0 {
+		if !job.Closing || job.Rows == 0 || job.Lost {
 			continue
 		}
 		note := func(r *salesforce.ResultRow, failure *salesforce.RowError) {
@@ -347,11 +358,15 @@ func (a *applier) conclude(ctx context.Context, res results, d *ledger.Drain) er
 	if err != nil {
 		return err
 	}
-	var closed []string
+	var closed, unread []string
 	jobs := a.w.task.Checkpoint.Jobs
 	for _, j := range jobs {
-		if j.Closing {
-			closed = append(closed, j.ID)
+		if !j.Closing {
+			continue
+		}
+		closed = append(closed, j.ID)
+		if j.Lost || a.w.unreachable() {
+			unread = append(unread, j.ID)
 		}
 	}
 	err = a.each(ctx, func(c *eventv1.PlannedChange) error {
@@ -368,9 +383,9 @@ func (a *applier) conclude(ctx context.Context, res results, d *ledger.Drain) er
 			}, "")
 		}
 		switch {
-		case d != nil && d.State == ledger.RunReconnect && len(closed) > 0:
+		case d != nil && len(unread) > 0:
 			return a.putOff(ctx, c, codeUnknown, fmt.Sprintf(
-				"%s was at work when Salesforce refused the connection; the next run looks it up. %s", describeJob(strings.Join(closed, ", ")), d.Reason), closed[len(closed)-1])
+				"Nobody could be asked what became of %s; the next run looks it up. %s", describeJob(strings.Join(unread, ", ")), d.Reason), unread[len(unread)-1])
 		case d != nil:
 			return a.putOff(ctx, c, d.Code, d.Reason, "")
 		}

@@ -42,6 +42,9 @@ type Settings struct {
 	LookupMax int64
 	// APIVersion of all calls.
 	APIVersion string
+	// MaxFailures is how many attempts of a task may fail before its run is stopped. In a stopped run a task asks nobody
+	// any more after twice as many, and is given up after three times as many. 0: never.
+	MaxFailures int
 }
 
 // Runner runs tasks.
@@ -107,6 +110,9 @@ func (r *Runner) Do(ctx context.Context, run ledger.Run, lease *ledger.Lease) er
 	err := w.do(ctx)
 	if err != nil && ctx.Err() != nil && context.Cause(ctx) != nil {
 		err = context.Cause(ctx)
+	} else if err != nil && w.failed(3) && !errors.Is(err, ledger.ErrLeaseLost) {
+		r.Log.ErrorContext(ctx, "a task of a stopped run is given up", slog.String("run", run.ID), slog.String("task", t.Name()))
+		err = lease.Settle(ctx, ledger.Result{Aborted: true})
 	}
 	cancel(nil)
 	<-kept
@@ -149,7 +155,7 @@ func (w *work) drained(ctx context.Context) error {
 		return nil //nolint:nilerr // asked again at the next renewal; the lease itself says whether to go on
 	}
 	w.drain.Store(run.Drain)
-	if w.task.Stage == ledger.StageApply {
+	if w.lease.Task().Stage == ledger.StageApply {
 		return nil
 	}
 	return ErrDrained
@@ -192,6 +198,19 @@ func (w *work) park(ctx context.Context, wait time.Duration) error {
 // draining reports whether the run is being stopped.
 func (w *work) draining() bool { return w.drain.Load() != nil }
 
+// failed reports whether the run is being stopped and so many times MaxFailures attempts of this task have failed.
+func (w *work) failed(times int) bool {
+	most := times * w.Settings.MaxFailures
+	return w.draining() && most > 0 && w.task.Failures >= most
+}
+
+// unreachable reports whether the run is being stopped and the org cannot be asked what became of what was sent: the
+// connection is refused, or every attempt has failed for long enough. The run ends all the same (promise P4).
+func (w *work) unreachable() bool {
+	d := w.drain.Load()
+	return d != nil && (d.State == ledger.RunReconnect || w.failed(2))
+}
+
 // deferred is the outcome of a person whom the stopped run does not reach any more.
 func (w *work) deferred(person string) *syncv1.Outcome {
 	d := w.drain.Load()
@@ -207,7 +226,7 @@ func (w *work) client() (*salesforce.Client, error) {
 	}
 	c, err := salesforce.New(salesforce.Options{
 		HTTP: w.HTTP, Policy: w.Policy, APIVersion: w.Settings.APIVersion, Log: w.Log,
-		Tokens:     &tokens{client: w.Tokens, connection: w.run.ConnectionID, run: w.run.ID, org: w.run.OrgID},
+		Tokens:     &tokens{client: w.Tokens, connection: w.run.ConnectionID, run: w.run.ID, org: w.run.OrgID, held: w.lease.Held},
 		ClientName: "catalogsync", CallOptions: fmt.Sprintf("%s/%s/%d", w.run.ID, w.task.Name(), w.task.Epoch),
 		OnCall: func(ctx context.Context, i salesforce.CallInfo) {
 			if i.Counted {
@@ -254,6 +273,9 @@ var ErrOtherOrg = errors.New("the connection leads to another org than when the 
 type tokens struct {
 	client               authv1.TokenServiceClient
 	connection, run, org string
+	// held refuses a token once the task's lease has run out. A token is asked for right before each exchange, so this is
+	// the last look before a call: this process may have stood still since the lease was renewed for it.
+	held func() error
 }
 
 // NewTokens returns the access tokens of a connection, outside of any run.
@@ -276,6 +298,11 @@ func (t *tokens) get(ctx context.Context, rejected string) (salesforce.Token, er
 	}
 	if t.org != "" && res.GetOrgId() != t.org {
 		return salesforce.Token{}, fmt.Errorf("%w: %s, not %s; start a new run", ErrOtherOrg, res.GetOrgId(), t.org)
+	}
+	if t.held != nil {
+		if err := t.held(); err != nil {
+			return salesforce.Token{}, err
+		}
 	}
 	return salesforce.Token{AccessToken: salesforce.NewAccessToken(res.GetAccessToken()), InstanceURL: res.GetInstanceUrl()}, nil
 }
