@@ -86,10 +86,7 @@ func (p *program) openPeople(name string) (io.ReadCloser, int64, error) {
 }
 
 func (p *program) importPeople(ctx context.Context, c *client.Client, header *directoryv1.ImportHeader, in io.Reader, size int64) error {
-	progress := view.NewProgress(p.env.Stderr, p.err, p.live && !p.asJSON)
-	if p.asJSON {
-		progress = view.NewProgress(io.Discard, view.Style{}, false)
-	}
+	progress := p.progress()
 	sum, err := c.Import(ctx, header, in,
 		func(sent int64) { progress.Amount("import", sent, size, true) },
 		func(e *directoryv1.LineError) {

@@ -41,7 +41,9 @@ func (p *program) plan(ctx context.Context, c *client.Client, connection string,
 	if err != nil {
 		return err
 	}
-	run, err := p.follow(ctx, c, res.GetRun().GetId())
+	progress := p.progress()
+	run, err := p.watch(ctx, c, res.GetRun().GetId(), progress.Stage) // the plan itself says what the stages came to
+	progress.Clear()
 	if err != nil {
 		return err
 	}

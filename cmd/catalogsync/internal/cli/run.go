@@ -42,15 +42,19 @@ func (p *program) runCommand() *cobra.Command {
 	return c
 }
 
-// follow watches a run to its end, showing on standard error how far it is.
+// follow watches a run to its end, showing on standard error what each stage came to.
 func (p *program) follow(ctx context.Context, c *client.Client, id string) (*syncv1.Run, error) {
-	w := p.env.Stderr
-	if p.asJSON {
-		w = io.Discard
-	}
-	progress := view.NewProgress(w, p.err, p.live && !p.asJSON)
+	progress := p.progress()
 	defer progress.Clear()
 	return p.watch(ctx, c, id, progress.Run)
+}
+
+// progress shows on standard error how far things are, unless a program reads.
+func (p *program) progress() *view.Progress {
+	if p.asJSON {
+		return view.NewProgress(io.Discard, view.Style{}, false)
+	}
+	return view.NewProgress(p.env.Stderr, p.err, p.live)
 }
 
 // watch calls show with a run whenever it has changed, until it has ended.
