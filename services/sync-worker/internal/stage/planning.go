@@ -166,7 +166,7 @@ func (d *decider) isConverted(record *rowv1.Row) bool {
 // leave hands a person to the second wave, by part of the e-mail.
 func (d *decider) leave(ctx context.Context, person *rowv1.Row) error {
 	d.n.Left++
-	email := foldEmail(person.GetValues()[1]) // columns of people begin with id and email
+	email := foldEmail(person.GetValues()[d.s.emailSource])
 	return d.left.Add(ctx, rows.Part(email, d.w.run.Parts), email, person)
 }
 

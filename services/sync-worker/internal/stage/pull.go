@@ -118,7 +118,6 @@ func (w *work) lookUp(ctx context.Context, org *salesforce.Client, s *snapshot, 
 	if err != nil {
 		return err
 	}
-	emailAt := slices.Index(s.person, "email")
 	var ids, emails []string
 	for _, t := range tasks {
 		if t.Stage != ledger.StageSnapshot || t.Number != w.task.Number {
@@ -127,7 +126,7 @@ func (w *work) lookUp(ctx context.Context, org *salesforce.Client, s *snapshot, 
 		for part := range max(w.run.Parts, 1) {
 			err := rows.Read(ctx, w.Bus, t, rows.KindPeople, part, &eventv1.Rows{}, func(m *eventv1.Rows) error {
 				for i, key := range m.GetKeys() {
-					email := foldEmail(m.GetBatch().GetRows()[i].GetValues()[emailAt])
+					email := foldEmail(m.GetBatch().GetRows()[i].GetValues()[s.emailSource])
 					if s.byExternalID() && key != "" {
 						ids = append(ids, key)
 					}
@@ -223,9 +222,14 @@ func (w *work) bulkQuery(ctx context.Context, org *salesforce.Client, s *snapsho
 		return w.sleepFor(ctx, job.Processed)
 	}
 	w.paces.learn(w.pace(), job.Processed, time.Since(w.task.Checkpoint.SentAt))
-	if err := job.Err(); err != nil {
-		_ = w.save(ctx, func(c *ledger.Checkpoint) { c.Jobs = nil }) // the next attempt makes another
-		return fmt.Errorf("query job %s: %w", id, err)
+	if e, failed := errors.AsType[*salesforce.Error](job.Err()); failed {
+		if err := w.save(ctx, func(c *ledger.Checkpoint) { c.Jobs = nil }); err != nil {
+			return err
+		}
+		if e.Action != salesforce.ActionConfig {
+			e.Action = salesforce.ActionRetry // it read only: the next attempt makes another
+		}
+		return e
 	}
 	if _, err := org.QueryResults(ctx, id, s.record, resultPage, fn); err != nil {
 		return err

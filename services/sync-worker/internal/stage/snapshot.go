@@ -42,6 +42,9 @@ type snapshot struct {
 	external, email, converted int
 	// indexes into targets; -1 where the map has none.
 	externalTarget, emailTarget int
+	// emailSource is the index into person of what the map writes to Email: by it, and not by the Catalog's own e-mail
+	// where the two differ, a person's record is looked up and adopted.
+	emailSource int
 }
 
 func newSnapshot(m *syncv1.RunSnapshot) *snapshot {
@@ -53,6 +56,7 @@ func newSnapshot(m *syncv1.RunSnapshot) *snapshot {
 		s.fields[f.GetName()] = f
 	}
 	s.person = []string{"id", "email"}
+	s.emailSource = 1
 	add := func(name string) int {
 		if i := slices.IndexFunc(s.record, func(c salesforce.Column) bool { return c.Name == name }); i >= 0 {
 			return i
@@ -73,6 +77,9 @@ func newSnapshot(m *syncv1.RunSnapshot) *snapshot {
 			s.externalTarget = i
 		case fieldEmail:
 			s.emailTarget = i
+			if at := slices.Index(s.person, p.GetSource()); at >= 0 {
+				s.emailSource = at
+			}
 		}
 	}
 	if f := s.fieldMap.GetExternalIdField(); f != "" {
