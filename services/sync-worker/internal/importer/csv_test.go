@@ -111,14 +111,14 @@ func normal(s string) string {
 func TestQuadratic(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{",\"a\n", "x,\"y\",\"\n", "\"\"\"a\n", "\",\n", "a,\"b\"\"\n", "\"\n", "x\n\"y,\n"} {
-		file := strings.Repeat(line, 200_000)
+		file := strings.Repeat(line, 50_000)
 		records := readAll(strings.NewReader(file), ',')
-		if len(records) < 100_000 {
+		if len(records) < 25_000 {
 			t.Errorf("%q: %d records", line, len(records))
 		}
 	}
-	long := strings.Repeat(",\"a\n"+strings.Repeat("no quotes in here\n", 20_000), 20)
-	if n := len(readAll(strings.NewReader(long), ',')); n != 20*20_001 {
+	long := strings.Repeat(",\"a\n"+strings.Repeat("no quotes in here\n", 5_000), 20)
+	if n := len(readAll(strings.NewReader(long), ',')); n != 20*5_001 {
 		t.Errorf("%d records", n)
 	}
 }
