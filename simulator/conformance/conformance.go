@@ -1,8 +1,8 @@
 // Package conformance holds no code: its tests run Salesforce clients that others wrote against the simulator.
 //
-//	cd simulator/conformance && GOWORK=off go test ./...
+//	make clients        (go-salesforce, and jsforce from npm)
+//	make conformance    (the sf CLI and sfdmu as well: these are large and are installed once into the user's cache)
 //
-//	GOWORK=off go test -tags large -timeout 20m ./...     (the sf CLI as well; it is large and needs Node.js 22)
-//
-// jsforce needs Node and npm. Where they are missing its test says so and is left out, unless CI is set: then it fails.
+// jsforce, the sf CLI and sfdmu need Node.js and npm. Where they are missing the tests say so and are left out, unless CI
+// is set: then they fail. The sf CLI needs Node.js 22, which on Linux is installed with it from npm.
 package conformance

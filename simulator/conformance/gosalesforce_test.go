@@ -1,6 +1,8 @@
 package conformance_test
 
 import (
+	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -16,6 +18,11 @@ type contact struct {
 	CatalogUserId__c string `json:",omitempty" csv:",omitempty"` //nolint:revive // Salesforce's name
 }
 
+// onlyID is a row of a deletion, which may have no other column.
+type onlyID struct {
+	Id string //nolint:revive // Salesforce's name
+}
+
 func startOrg(t *testing.T) *simulator.Server {
 	t.Helper()
 	org, err := simulator.Start(simulator.Options{ExternalIDFields: []string{"Contact.CatalogUserId__c"}, SeedRecords: map[string]int{"Contact": 4500}})
@@ -26,6 +33,7 @@ func startOrg(t *testing.T) *simulator.Server {
 	return org
 }
 
+// TestGoSalesforce uses every kind of call that the client has, plain and compressed.
 func TestGoSalesforce(t *testing.T) {
 	for _, compression := range []bool{false, true} {
 		org := startOrg(t)
@@ -81,8 +89,55 @@ func TestGoSalesforce(t *testing.T) {
 		if rows != org.Count("Contact") {
 			t.Errorf("bulk query: %d of %d rows", rows, org.Count("Contact"))
 		}
+		bulkAndCollections(t, sf, org)
 		if err := sf.DeleteOne("Contact", contact{Id: one.Id}); err != nil {
 			t.Error(err)
 		}
+		for path, want := range map[string]string{"/sobjects/Contact/describe": `"name":"CatalogUserId__c"`, "/limits": `"DailyApiRequests"`} {
+			res, err := sf.DoRequest("GET", path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(res.Body)
+			if err := errors.Join(err, res.Body.Close()); err != nil || !strings.Contains(string(body), want) {
+				t.Errorf("%s has no %s: %v, %.200s", path, want, err, body)
+			}
+		}
+	}
+}
+
+// bulkAndCollections inserts, updates and deletes the same records by Collections and by Bulk 2.0.
+func bulkAndCollections(t *testing.T, sf *salesforce.Salesforce, org *simulator.Server) {
+	t.Helper()
+	before := org.Count("Contact")
+	made, err := sf.InsertCollection("Contact", []contact{{LastName: "c1"}, {LastName: "c2"}}, 200)
+	if err != nil || made.HasSalesforceErrors {
+		t.Fatal(made, err)
+	}
+	both := []contact{{Id: made.Results[0].Id, LastName: "d1"}, {Id: made.Results[1].Id, LastName: "d2"}}
+	if r, err := sf.UpdateCollection("Contact", both, 200); err != nil || r.HasSalesforceErrors {
+		t.Error(r, err)
+	}
+	jobs := func(ids []string, err error) {
+		t.Helper()
+		if err != nil || len(ids) != 1 {
+			t.Fatal(ids, err)
+		}
+		res, err := sf.GetJobResults(ids[0])
+		if err != nil || res.State != "JobComplete" || res.NumberRecordsFailed != 0 {
+			t.Errorf("bulk results: %+v, %v", res, err)
+		}
+	}
+	jobs(sf.InsertBulk("Contact", []contact{{LastName: "b1"}, {LastName: "b2"}, {LastName: "b3"}}, 1000, true))
+	jobs(sf.UpdateBulk("Contact", []contact{{Id: both[0].Id, LastName: "e1"}}, 1000, true))
+	if r, ok := org.Record(both[0].Id); !ok || r.Fields["LastName"] != "e1" {
+		t.Errorf("after a bulk update: %v", r.Fields)
+	}
+	jobs(sf.DeleteBulk("Contact", []onlyID{{Id: both[0].Id}}, 1000, true))
+	if r, err := sf.DeleteCollection("Contact", []contact{{Id: both[1].Id}}, 200); err != nil || r.HasSalesforceErrors {
+		t.Error(r, err)
+	}
+	if n := org.Count("Contact"); n != before+3 {
+		t.Errorf("%d contacts, want %d", n, before+3)
 	}
 }
