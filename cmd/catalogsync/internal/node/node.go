@@ -318,16 +318,20 @@ func (n *Node) gateway(ctx context.Context, o Options, b *bus.Bus, tel telemetry
 	return gw, public, err
 }
 
-// operatorToken returns the token in a file, making it when the file is missing.
+// operatorToken returns the token in a file, making it when the file is missing, or empty because the process was killed
+// while it made it.
 func operatorToken(path string) (string, error) {
 	raw, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		secret := make([]byte, 24)
-		_, _ = rand.Read(secret) // never fails
-		token := "cs_operator_" + base64.RawURLEncoding.EncodeToString(secret)
-		return token, os.WriteFile(path, []byte(token+"\n"), 0o600)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
 	}
-	return strings.TrimSpace(string(raw)), err
+	if token := strings.TrimSpace(string(raw)); token != "" {
+		return token, nil
+	}
+	secret := make([]byte, 24)
+	_, _ = rand.Read(secret) // never fails
+	token := "cs_operator_" + base64.RawURLEncoding.EncodeToString(secret)
+	return token, os.WriteFile(path, []byte(token+"\n"), 0o600)
 }
 
 // build makes the services with the same constructors as their own binaries.
