@@ -318,8 +318,7 @@ func (n *Node) gateway(ctx context.Context, o Options, b *bus.Bus, tel telemetry
 	return gw, public, err
 }
 
-// operatorToken returns the token in a file, making it when the file is missing, or empty because the process was killed
-// while it made it.
+// operatorToken returns the token in a file, making it when there is none, or none yet: a process was killed making it.
 func operatorToken(path string) (string, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
