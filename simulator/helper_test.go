@@ -188,3 +188,13 @@ func (o *org) ended(kind, id string) string {
 		}
 	}
 }
+
+// eventually waits for what a job does in the background.
+func (o *org) eventually(done func() bool) {
+	o.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); {
+		if time.Now().After(deadline) {
+			o.t.Fatal("it did not come to be")
+		}
+	}
+}

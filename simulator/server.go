@@ -118,7 +118,7 @@ func New(o Options) (*Server, error) {
 		ClientID: o.ClientID, ClientSecret: o.ClientSecret, Password: o.Password, SecurityToken: o.SecurityToken, RedirectURIs: o.RedirectURIs,
 		JWTCerts: o.JWTCerts, Rotation: o.Rotation, SessionTimeout: o.SessionTimeout, RunAs: s.seeded.AdminID, OrgID: s.seeded.OrgID, Latest: o.APIVersion,
 	}, s.db)
-	s.bulk = bulk.New(s.db, s.pipe, s.faults, bulk.Config{Rate: o.BulkRate, QueryRate: o.BulkQueryRate, Seed: o.Seed, Ordered: o.OrderedResults})
+	s.bulk = bulk.New(s.db, s.pipe, s.faults, bulk.Config{Rate: o.BulkRate, QueryRate: o.BulkQueryRate, Seed: o.Seed, Ordered: o.OrderedResults, Contention: o.LockContention})
 	s.front = &front{s: s, routes: map[string]int64{}}
 	if restored {
 		s.opts.SeedRecords, s.opts.SampleCases, s.opts.RecordTypes = nil, false, nil

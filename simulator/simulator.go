@@ -40,6 +40,7 @@ type Options struct {
 	APIVersion       string         // newest version served, default "67.0"; all from 31.0 up to it are
 	DailyLimit       int            // API requests per 24 hours, default 100000
 	BulkRate         int            // rows a second that Bulk ingest processes; 0: unlimited
+	LockContention   bool           // rows whose parent another Bulk batch is saving children of are refused with UNABLE_TO_LOCK_ROW
 	BulkQueryRate    int            // rows a second that Bulk queries find; 0: unlimited
 	Latency          time.Duration  // added to every answer
 	SessionTimeout   time.Duration  // idle life of an access token, default 2 h

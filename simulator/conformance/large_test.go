@@ -79,8 +79,9 @@ func TestSalesforceCLI(t *testing.T) {
 		t.Errorf("paging: %.300s", out)
 	}
 	var made struct{ Result struct{ ID string } }
-	if err := json.Unmarshal([]byte(sf("data", "create", "record", "--sobject", "Contact", "--values", "LastName=cli", "--json")), &made); err != nil {
-		t.Fatal(err)
+	out := sf("data", "create", "record", "--sobject", "Contact", "--values", "LastName=cli", "--json")
+	if err := json.Unmarshal([]byte(out[max(strings.Index(out, "{\n"), 0):]), &made); err != nil { // warnings come first
+		t.Fatalf("%v in %s", err, out)
 	}
 	sf("data", "update", "record", "--sobject", "Contact", "--record-id", made.Result.ID, "--values", "FirstName=c")
 	if out := sf("data", "get", "record", "--sobject", "Contact", "--record-id", made.Result.ID); !strings.Contains(out, "c cli") {
@@ -113,6 +114,10 @@ func TestSFDMU(t *testing.T) {
 	needNode(t, "sfdmu")
 	org := startOrg(t)
 	root := installed(t, "sfdmu", sfdmuVersion, "sfdmu")
+	script, err := filepath.Abs("testdata/sfdmu.cjs")
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := newShell(t, t.TempDir(), 10*time.Minute)
 	s.path = filepath.Join(root, "node_modules", ".bin")
 	s.env = append(s.env, "HOME="+s.dir)
@@ -120,8 +125,7 @@ func TestSFDMU(t *testing.T) {
 		t.Helper()
 		s.write("export.json", `{"orgs":[{"name":"sim","instanceUrl":"`+org.URL+`","accessToken":"`+org.AccessToken()+`"}],`+
 			`"objects":[{"query":"`+query+`","operation":"`+operation+`","externalId":"CatalogUserId__c"}]}`)
-		s.run("node", "-e", `require(process.argv[1]).default.run(process.argv.slice(2), {root: process.argv[1]})`,
-			filepath.Join(root, "node_modules", "sfdmu", "lib", "commands", "sfdmu", "run.js"), "--sourceusername", source, "--targetusername", target, "--path", s.dir, "--noprompt", "--apiversion", "60.0")
+		s.run("node", script, filepath.Join(root, "node_modules", "sfdmu"), "--sourceusername", source, "--targetusername", target, "--path", s.dir, "--noprompt", "--apiversion", "60.0")
 	}
 	rows := func(n int, last string) string {
 		var b strings.Builder

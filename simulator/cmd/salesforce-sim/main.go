@@ -55,7 +55,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 
 func parse(args, environ []string, stderr io.Writer) (simulator.Options, error) {
 	o := simulator.Options{SeedRecords: map[string]int{}, Log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
-	var external, redirects, certs, seeds list
+	var external, redirects, certs, seeds, recordTypes list
 	fs := flag.NewFlagSet("salesforce-sim", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.StringVar(&o.Listen, "listen", "127.0.0.1:8089", "address of the org")
@@ -72,6 +72,10 @@ func parse(args, environ []string, stderr io.Writer) (simulator.Options, error) 
 	fs.IntVar(&o.DailyLimit, "daily-limit", 100000, "API requests per 24 hours")
 	fs.BoolVar(&o.Rotation, "rotation", false, "refresh tokens rotate")
 	fs.IntVar(&o.BulkRate, "bulk-rate", 0, "rows a second that Bulk ingest processes (0: no limit)")
+	fs.IntVar(&o.BulkQueryRate, "bulk-query-rate", 0, "rows a second that Bulk queries find (0: no limit)")
+	fs.BoolVar(&o.LockContention, "lock-contention", false, "refuse Bulk rows whose parent another batch is saving children of")
+	fs.Var(&recordTypes, "record-type", "record type by object and developer name, such as Contact.Teacher; repeatable")
+	fs.BoolVar(&o.StateCountryPicklists, "state-country-picklists", false, "addresses have codes of state and country")
 	fs.DurationVar(&o.Latency, "latency", 0, "added to every answer")
 	fs.DurationVar(&o.SessionTimeout, "session-timeout", 2*time.Hour, "idle life of an access token")
 	fs.Var(&seeds, "seed-records", "generated records, such as Contact=5000; repeatable")
@@ -89,7 +93,7 @@ func parse(args, environ []string, stderr io.Writer) (simulator.Options, error) 
 	if err := fromEnvironment(fs, environ); err != nil {
 		return o, err
 	}
-	o.ExternalIDFields, o.RedirectURIs = external, redirects
+	o.ExternalIDFields, o.RedirectURIs, o.RecordTypes = external, redirects, recordTypes
 	for _, file := range certs {
 		pem, err := os.ReadFile(file)
 		if err != nil {

@@ -73,7 +73,7 @@ func (js *Jobs) newJob(c *rest.Call) *job {
 	now := js.db.Now()
 	caller := c.Caller()
 	caller.Bulk, caller.JobID = true, js.db.NewID("750")
-	return &job{id: caller.JobID, version: c.Version, base: c.Base, caller: caller, created: now, changed: now, state: open}
+	return &job{id: caller.JobID, version: c.Version, base: c.Base, caller: caller, created: now, changed: now, state: open, ended: make(chan struct{})}
 }
 
 var operations = map[string]save.Op{"insert": save.Insert, "update": save.Update, "upsert": save.Upsert, "delete": save.Delete, "harddelete": save.HardDelete}

@@ -40,6 +40,8 @@ type Config struct {
 	QueryRate int    // rows a second of a query job; 0: unlimited
 	Seed      uint64 // of the shuffles
 	Ordered   bool   // result rows in input order
+	// Contention locks the parents of the rows that are being saved.
+	Contention bool
 }
 
 // Jobs is all Bulk jobs of the org. Its methods may be called at the same time.
@@ -91,6 +93,7 @@ type job struct {
 	caller                       save.Caller
 	created                      time.Time
 	plan                         *query.Plan
+	ended                        chan struct{} // closed when the job is aborted
 
 	mu        sync.Mutex // guards what follows
 	state     string
@@ -189,8 +192,8 @@ func (js *Jobs) start(run func()) {
 	}()
 }
 
-// pace waits until n more rows may be processed at the org's rate; it gives false when the org closes.
-func (js *Jobs) pace(n int) bool {
+// pace waits until n more rows of a job may be processed at the org's rate; it gives false when the job or the org ends.
+func (js *Jobs) pace(j *job, n int) bool {
 	if js.cfg.Rate <= 0 {
 		select {
 		case <-js.closing:
@@ -207,15 +210,17 @@ func (js *Jobs) pace(n int) bool {
 	js.free = js.free.Add(time.Duration(n) * time.Second / time.Duration(js.cfg.Rate))
 	wait := js.free.Sub(now)
 	js.mu.Unlock()
-	return js.wait(wait)
+	return js.wait(j, wait)
 }
 
-// wait gives false when the org closes before the time is over.
-func (js *Jobs) wait(d time.Duration) bool {
+// wait gives false when the job or the org ends before the time is over.
+func (js *Jobs) wait(j *job, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-js.closing:
+		return false
+	case <-j.ended:
 		return false
 	case <-timer.C:
 		return true

@@ -32,24 +32,38 @@ func (js *Jobs) process(j *job) {
 		limit = rule.Chunks * chunkRows
 	}
 	w := &worker{Jobs: js, job: j, reader: reader{data: j.data, delim: j.delim}}
+	if js.cfg.Contention {
+		w.locks = &contender{worker: w}
+	}
 	for at := 0; at < len(j.rows); at += batchRows {
 		if limit >= 0 && at >= limit {
 			js.finish(j, failed, "InternalServerError : The batch was retried 20 times and gave up")
 			return
 		}
-		end := min(at+batchRows, len(j.rows))
-		if !js.pace(end - at) {
+		if !js.step(w, at, min(at+batchRows, len(j.rows))) {
 			return
 		}
-		j.mu.Lock()
-		if j.state != inProgress {
-			j.mu.Unlock()
-			return
-		}
-		w.batch(at, end)
-		j.mu.Unlock()
 	}
 	js.finish(j, jobComplete, "")
+}
+
+// step saves rows from..to in the time that they take; it gives false when the job or the org ended.
+func (js *Jobs) step(w *worker, from, to int) bool {
+	j := w.job
+	rows := w.read(from, to)
+	if w.locks != nil {
+		defer w.locks.hold(from, rows)()
+	}
+	if !js.pace(j, to-from) {
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.state != inProgress {
+		return false
+	}
+	w.save(from, to, rows)
+	return true
 }
 
 // finish ends a job: what was not processed is set aside, and results lose their order as in a real org.
@@ -199,12 +213,13 @@ type worker struct {
 	values []save.Value
 	cols   []save.Column // columns of the save, those with a field
 	at     []int         // their place in the upload
+	locks  *contender    // nil: no locks
 }
 
-// batch saves rows from..to of the job; job.mu is held.
-func (w *worker) batch(from, to int) {
+// read gives rows from..to of the job as saves; they hold until the next read.
+func (w *worker) read(from, to int) []save.Row {
 	j := w.job
-	if w.cols == nil {
+	if w.rows == nil {
 		for i, c := range j.columns {
 			if !c.isID && c.target.Field != nil {
 				c.target.Col = i
@@ -214,13 +229,19 @@ func (w *worker) batch(from, to int) {
 		w.rows = make([]save.Row, batchRows)
 		w.values = make([]save.Value, batchRows*len(w.cols))
 	}
-	begin := time.Now()
 	rows := w.rows[:to-from]
 	for i := range rows {
 		w.reader.at = int(j.rows[from+i])
 		_, bad, _ := w.reader.next()
 		rows[i] = w.row(i, bad)
 	}
+	return rows
+}
+
+// save saves rows from..to of the job; job.mu is held.
+func (w *worker) save(from, to int, rows []save.Row) {
+	j := w.job
+	begin := time.Now()
 	results := w.pipe.Batch(j.caller, j.table, save.Op(j.operation), j.key, rows, false)
 	for i, r := range results {
 		n := j.rows[from+i]
@@ -310,7 +331,7 @@ func (js *Jobs) run(j *job) {
 	}
 	js.db.RUnlock()
 	j.mu.Unlock()
-	if rate := js.cfg.QueryRate; rate > 0 && !js.wait(time.Duration(len(found))*time.Second/time.Duration(rate)) {
+	if rate := js.cfg.QueryRate; rate > 0 && !js.wait(j, time.Duration(len(found))*time.Second/time.Duration(rate)) {
 		return
 	}
 	j.mu.Lock()

@@ -268,6 +268,7 @@ func (js *Jobs) abort(c *rest.Call, j *job) {
 		js.prepare(j) // finds the rows, so that they can be handed back as unprocessed
 	}
 	js.end(j, aborted, "")
+	close(j.ended)
 	reply.JSON(c.W, http.StatusOK, j.info(short))
 }
 

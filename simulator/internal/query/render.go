@@ -9,18 +9,26 @@ import (
 	"github.com/catalogsync/catalogsync/simulator/internal/store"
 )
 
-// AppendRecord appends a record as JSON with what the query selects; base is "/services/data/v67.0".
-func (p *Plan) AppendRecord(b []byte, base string, n uint32) []byte {
-	return p.compiled.appendRecord(b, base, n)
+// Output is how records are written.
+type Output struct {
+	Base string // "/services/data/v67.0"
+	// Page is how many children of one record are written; Open gives the locator below which the others are read on.
+	Page int
+	Open func(children *Plan, serials []uint32) string
 }
 
-func (c *compiled) appendRecord(b []byte, base string, n uint32) []byte {
+// AppendRecord appends a record as JSON with what the query selects.
+func (p *Plan) AppendRecord(b []byte, out *Output, n uint32) []byte {
+	return p.appendRecord(b, out, n)
+}
+
+func (c *compiled) appendRecord(b []byte, out *Output, n uint32) []byte {
 	t := c.table
 	r := t.Row(n)
-	b = AppendAttributes(b, base, t, n)
+	b = AppendAttributes(b, out.Base, t, n)
 	for i := range c.root.items {
 		b = append(b, ',')
-		b = c.appendItem(b, base, &c.root.items[i], t, n, r, t, n, r)
+		b = c.appendItem(b, out, &c.root.items[i], t, n, r, t, n, r)
 	}
 	return append(b, '}')
 }
@@ -39,21 +47,21 @@ func AppendAttributes(b []byte, base string, t *store.Table, n uint32) []byte {
 }
 
 // appendItem appends one key; root is the record queried, t, n, r the one that the node stands for.
-func (c *compiled) appendItem(b []byte, base string, it *item, rt *store.Table, rn uint32, rr *store.Row, t *store.Table, n uint32, r *store.Row) []byte {
+func (c *compiled) appendItem(b []byte, out *Output, it *item, rt *store.Table, rn uint32, rr *store.Row, t *store.Table, n uint32, r *store.Row) []byte {
 	b = AppendString(b, it.key)
 	b = append(b, ':')
 	switch {
 	case it.sub != nil:
-		return c.appendChildren(b, base, it, t, n)
+		return c.appendChildren(b, out, it, t, n)
 	case it.parent != nil:
 		pt, pn, pr, ok := walk(c.db, it.hops, rt, rn, rr)
 		if !ok || pr.State != store.Live {
 			return append(b, "null"...)
 		}
-		b = AppendAttributes(b, base, pt, pn)
+		b = AppendAttributes(b, out.Base, pt, pn)
 		for i := range it.parent.items {
 			b = append(b, ',')
-			b = c.appendItem(b, base, &it.parent.items[i], rt, rn, rr, pt, pn, pr)
+			b = c.appendItem(b, out, &it.parent.items[i], rt, rn, rr, pt, pn, pr)
 		}
 		return append(b, '}')
 	}
@@ -78,7 +86,7 @@ func (c *compiled) appendItem(b []byte, base string, it *item, rt *store.Table, 
 	return AppendJSON(b, t, n, r, f)
 }
 
-func (c *compiled) appendChildren(b []byte, base string, it *item, t *store.Table, n uint32) []byte {
+func (c *compiled) appendChildren(b []byte, out *Output, it *item, t *store.Table, n uint32) []byte {
 	sub := it.sub
 	id := t.ID(n)
 	var serials []uint32
@@ -105,12 +113,19 @@ func (c *compiled) appendChildren(b []byte, base string, it *item, t *store.Tabl
 	}
 	b = append(b, `{"totalSize":`...)
 	b = strconv.AppendInt(b, int64(len(serials)), 10)
-	b = append(b, `,"done":true,"records":[`...)
+	if len(serials) > out.Page && out.Open != nil {
+		b = append(b, `,"done":false,"nextRecordsUrl":"`...)
+		b = append(b, out.Base+"/query/"+out.Open(&Plan{compiled: sub, Table: sub.table}, serials)+"-"+strconv.Itoa(out.Page)...)
+		b = append(b, `","records":[`...)
+		serials = serials[:out.Page]
+	} else {
+		b = append(b, `,"done":true,"records":[`...)
+	}
 	for i, m := range serials {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = sub.appendRecord(b, base, m)
+		b = sub.appendRecord(b, out, m)
 	}
 	return append(b, "]}"...)
 }

@@ -27,6 +27,7 @@ type cursor struct {
 	batch   int
 	used    time.Time
 	all     bool
+	child   bool // of one record's children: it lives beside the cursor of the records
 }
 
 // query serves /query, /queryAll and their locators.
@@ -139,6 +140,11 @@ func (a *API) page(c *Call, cur *cursor, offset int) {
 	} else {
 		b = append(b, `,"done":true,"records":[`...)
 	}
+	out := &query.Output{Base: c.Base, Page: cur.batch, Open: func(children *query.Plan, serials []uint32) string {
+		sub := &cursor{token: cur.token, plan: children, serials: serials, batch: cur.batch, all: cur.all, child: true}
+		a.open(sub)
+		return sub.id
+	}}
 	first := true
 	for _, n := range cur.serials[offset:end] {
 		if cur.plan.Table.Row(n).State == store.Purged {
@@ -148,7 +154,7 @@ func (a *API) page(c *Call, cur *cursor, offset int) {
 			b = append(b, ',')
 		}
 		first = false
-		b = cur.plan.AppendRecord(b, c.Base, n)
+		b = cur.plan.AppendRecord(b, out, n)
 	}
 	reply.Raw(c.W, http.StatusOK, append(b, "]}"...))
 }
@@ -162,12 +168,12 @@ func (a *API) open(cur *cursor) {
 	for id, c := range a.cursors {
 		if now.Sub(c.used) > cursorLife {
 			delete(a.cursors, id)
-		} else if c.token == cur.token {
+		} else if c.token == cur.token && !c.child {
 			mine = append(mine, c)
 		}
 	}
 	slices.SortFunc(mine, func(x, y *cursor) int { return x.used.Compare(y.used) })
-	for len(mine) >= maxCursors {
+	for len(mine) >= maxCursors && !cur.child {
 		delete(a.cursors, mine[0].id)
 		mine = mine[1:]
 	}

@@ -38,6 +38,12 @@ func (b *batch) check(t *store.Table, op Op, serial uint32, row *Row) []Error {
 	if errs != nil {
 		return errs
 	}
+	if err := b.states(t, row); err != nil {
+		return []Error{*err}
+	}
+	if err := b.locked(t, serial, b.values); err != nil {
+		return []Error{*err}
+	}
 	if err := b.unique(t, serial, row, op); err != nil {
 		return []Error{*err}
 	}

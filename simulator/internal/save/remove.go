@@ -35,6 +35,9 @@ func (b *batch) remove(t *store.Table, op Op, id string) Result {
 	if !t.Object.Has('d') {
 		return Result{Errors: []Error{{Code: "INSUFFICIENT_ACCESS_OR_READONLY", Message: "insufficient access rights on object id"}}}
 	}
+	if err := b.locked(t, serial, t.Values(t.Row(serial), nil)); err != nil {
+		return Result{Errors: []Error{*err}}
+	}
 	if err := b.rowFault(op, t.Object.Name, canonical); err != nil {
 		return Result{Errors: []Error{*err}}
 	}

@@ -69,6 +69,7 @@ type Caller struct {
 	JobID       string
 	CallOptions string
 	AllowSave   bool           // Sforce-Duplicate-Rule-Header: allowSave=true
+	Holder      string         // under which locks are held, see Pipeline.Hold
 	Bulk        bool           // messages in the words of Bulk results
 	Schema      *schema.Schema // as the user sees it; nil: all of it
 	Tx          *Tx            // set when several saves stand or fall together
@@ -128,11 +129,12 @@ type Pipeline struct {
 	faults *fault.Plan
 	hooks  []Hook
 	dup    DuplicateRules
+	held   map[string]string // holders of locked records, by id
 }
 
 // New makes the pipeline of an org.
 func New(db *store.DB, l *ledger.Ledger, f *fault.Plan) *Pipeline {
-	return &Pipeline{db: db, ledger: l, faults: f, dup: DuplicateRules{}}
+	return &Pipeline{db: db, ledger: l, faults: f, dup: DuplicateRules{}, held: map[string]string{}}
 }
 
 // SetHooks replaces the rules that see every row after all other checks.

@@ -45,9 +45,9 @@ func (db *DB) Save(w io.Writer, seed uint64) error {
 	}
 	for _, name := range db.Schema.Names() {
 		t := db.tables[name]
-		head := snapshotTable{Object: name, Rows: t.count}
+		head := snapshotTable{Object: name, Rows: t.count, Fields: make([]string, len(t.Object.Fields))}
 		for _, f := range t.Object.Fields {
-			head.Fields = append(head.Fields, f.Name)
+			head.Fields[f.Slot] = f.Name
 			if f.Custom || f.After != "" {
 				head.Custom = append(head.Custom, *f)
 			}
