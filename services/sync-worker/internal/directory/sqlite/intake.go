@@ -105,49 +105,51 @@ func (s *intakeStore) Write(ctx context.Context, rows []intake.Row, attributes [
 		if _, err := tx.ExecContext(ctx, "INSERT INTO numbering (tenant, last_num) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET last_num = excluded.last_num", s.tenant, lastNum); err != nil {
 			return err
 		}
-		args := make([]any, 0, chunk*rowArgs)
-		var stmt *sql.Stmt
-		for part := range slices.Chunk(rows, chunk) {
-			if stmt == nil || len(part) < chunk {
-				var err error
-				if stmt, err = tx.PrepareContext(ctx, upsertSQL(len(part))); err != nil {
-					return err
-				}
-				defer stmt.Close()
-			}
-			args = args[:0]
-			for _, row := range part {
-				args = appendArgs(args, s.tenant, now, row)
-			}
-			if _, err := stmt.ExecContext(ctx, args...); err != nil {
+		return inChunks(ctx, tx, rows, rowArgs, insertPeople, replacePeople, func(args []any, row intake.Row) []any {
+			return appendArgs(args, s.tenant, now, row)
+		})
+	})
+}
+
+// inChunks inserts items, a chunk with one statement: the values come between head and tail.
+func inChunks[T any](ctx context.Context, tx *sql.Tx, items []T, columns int, head, tail string, appendTo func([]any, T) []any) error {
+	one := "(?" + strings.Repeat(",?", columns-1) + ")"
+	args := make([]any, 0, chunk*columns)
+	var stmt *sql.Stmt
+	for part := range slices.Chunk(items, chunk) {
+		if stmt == nil || len(part) < chunk {
+			var err error
+			if stmt, err = tx.PrepareContext(ctx, head+one+strings.Repeat(","+one, len(part)-1)+tail); err != nil {
 				return err
 			}
+			defer stmt.Close()
 		}
-		return nil
-	})
+		args = args[:0]
+		for _, item := range part {
+			args = appendTo(args, item)
+		}
+		if _, err := stmt.ExecContext(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rowArgs is how many parameters a person takes.
 const rowArgs = 7 + directory.NumFields
 
-func upsertSQL(rows int) string {
+var insertPeople = "INSERT INTO people (tenant, id, num, hash, changed_at, nulls, attributes, " + strings.Join(fieldColumns, ", ") + ") VALUES "
+
+// replacePeople: the number stays; somebody who was gone is back.
+var replacePeople = func() string {
 	var b strings.Builder
-	b.WriteString("INSERT INTO people (tenant, id, num, hash, changed_at, nulls, attributes, ")
-	b.WriteString(strings.Join(fieldColumns, ", "))
-	b.WriteString(") VALUES ")
-	one := "(?" + strings.Repeat(",?", rowArgs-1) + ")"
-	b.WriteString(one)
-	for range rows - 1 {
-		b.WriteByte(',')
-		b.WriteString(one)
-	}
-	// The number stays; somebody who was gone is back.
-	b.WriteString(" ON CONFLICT (tenant, id) DO UPDATE SET gone_at = NULL, hash = excluded.hash, changed_at = excluded.changed_at, nulls = excluded.nulls, attributes = excluded.attributes")
+	b.WriteString(" ON CONFLICT (tenant, id) DO UPDATE SET gone_at = NULL, hash = excluded.hash, changed_at = excluded.changed_at, " +
+		"nulls = excluded.nulls, attributes = excluded.attributes")
 	for _, c := range fieldColumns {
 		fmt.Fprintf(&b, ", %s = excluded.%s", c, c)
 	}
 	return b.String()
-}
+}()
 
 func appendArgs(args []any, tenant string, now int64, row intake.Row) []any {
 	r := row.Record

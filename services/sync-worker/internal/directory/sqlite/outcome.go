@@ -1,10 +1,12 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
@@ -24,27 +26,28 @@ func (d *Directory) ProjectOutcomes(ctx context.Context, tenant, connection, run
 		if err != nil {
 			return err
 		}
-		var stmt *sql.Stmt
-		for _, o := range directory.Superseding(outcomes, stamp, newest, stored) {
-			if stmt == nil {
-				if stmt, err = tx.PrepareContext(ctx, `INSERT OR REPLACE INTO outcome
-					(tenant, person_id, connection, run, ended_at, kind, record_id, code, message, fields, bulk_job_id)
-					VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)`); err != nil {
-					return err
-				}
-				defer stmt.Close()
-			}
+		return upsertOutcomes(ctx, tx, tenant, connection, stamp, directory.Superseding(outcomes, stamp, newest, stored))
+	})
+}
+
+// outcomeArgs is how many parameters an outcome takes.
+const outcomeArgs = 11
+
+func upsertOutcomes(ctx context.Context, tx *sql.Tx, tenant, connection string, stamp directory.RunStamp, outcomes []*syncv1.Outcome) error {
+	// In the order of the table, so that neighbours are written together.
+	slices.SortFunc(outcomes, func(a, b *syncv1.Outcome) int { return cmp.Compare(a.GetPersonId(), b.GetPersonId()) })
+	return inChunks(ctx, tx, outcomes, outcomeArgs, `INSERT INTO outcome
+		(tenant, person_id, connection, run, ended_at, kind, record_id, code, message, fields, bulk_job_id) VALUES `,
+		` ON CONFLICT DO UPDATE SET run = excluded.run, ended_at = excluded.ended_at, kind = excluded.kind, record_id = excluded.record_id,
+		code = excluded.code, message = excluded.message, fields = excluded.fields, bulk_job_id = excluded.bulk_job_id`,
+		func(args []any, o *syncv1.Outcome) []any {
 			fields := ""
 			if len(o.GetFields()) > 0 {
 				fields = jsonStrings(o.GetFields())
 			}
-			if _, err := stmt.ExecContext(ctx, tenant, o.GetPersonId(), connection, run, micros(stamp.EndedAt), int64(o.GetKind()),
-				o.GetRecordId(), o.GetCode(), o.GetMessage(), fields, o.GetBulkJobId()); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+			return append(args, tenant, o.GetPersonId(), connection, stamp.Run, micros(stamp.EndedAt), int64(o.GetKind()),
+				o.GetRecordId(), o.GetCode(), o.GetMessage(), fields, o.GetBulkJobId())
+		})
 }
 
 // advance notes the run as the newest one of the connection unless there is a newer, and returns the newest.
@@ -69,6 +72,7 @@ func storedOutcomes(ctx context.Context, tx *sql.Tx, tenant, connection string, 
 	for i, o := range outcomes {
 		ids[i] = o.GetPersonId()
 	}
+	slices.Sort(ids)
 	rows, err := tx.QueryContext(ctx, `SELECT o.person_id, o.run, o.ended_at, o.kind, o.record_id
 		FROM json_each(?3) j CROSS JOIN outcome o ON o.tenant = ?1 AND o.person_id = j.value AND o.connection = ?2`,
 		tenant, connection, jsonStrings(ids))

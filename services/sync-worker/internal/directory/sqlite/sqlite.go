@@ -68,9 +68,17 @@ func Open(ctx context.Context, path string) (*Directory, error) {
 }
 
 func (d *Directory) open(ctx context.Context) error {
+	// People are nobody else's business: SQLite gives the files beside it the permissions of this one.
+	f, err := os.OpenFile(d.path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return errs.Wrap(err, errs.Precondition, "directory_open",
+			"the directory %s cannot be opened; check that it is a file and may be written", d.path)
+	}
+	if err := f.Close(); err != nil {
+		return d.classify(err, "open")
+	}
 	// The page caches are small and files are not mapped: all connections together stay within some 40 MiB, and the
 	// system's own cache serves the rest. The log is written back every 64 MiB, not every 4: imports run half as long.
-	var err error
 	if d.write, err = sql.Open("sqlite", dsn(d.path, "_pragma=busy_timeout(10000)&_pragma=cache_size(-16384)&_pragma=journal_mode(WAL)"+
 		"&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(16384)&_txlock=immediate")); err != nil {
 		return d.classify(err, "open")

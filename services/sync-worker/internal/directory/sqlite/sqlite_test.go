@@ -35,11 +35,21 @@ func TestOpenErrors(t *testing.T) {
 		}
 	}
 	check(path, "directory_locked")
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files { // the database, its log and the lock
+		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", f.Name(), info.Mode(), err)
+		}
+	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	check("", "directory_url")
 	check(filepath.Join(dir, "missing", "people.db"), "directory_open")
+	check(dir, "directory_open")
 
 	text := filepath.Join(dir, "text.db")
 	if err := os.WriteFile(text, []byte("this is no database, and long enough that nobody could take it for an empty one ......................"), 0o600); err != nil {
