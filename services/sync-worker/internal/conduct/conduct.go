@@ -51,6 +51,7 @@ func Next(run ledger.Run, tasks []ledger.Task, lim Limits) Step {
 		c.by[t.Stage] = append(c.by[t.Stage], t)
 	}
 	c.tally(tasks)
+	c.trouble(tasks)
 	step := c.next()
 	step.Run = c.run
 	c.progress(&step)
@@ -322,6 +323,20 @@ func (c *conductor) tally(tasks []ledger.Task) {
 	}
 	// Work that was queued or repeated can only add calls, so the greater number is the newer one.
 	c.run.Counts, c.run.APICalls, c.run.BulkJobs = total, max(calls, c.run.APICalls), jobs
+}
+
+// trouble says why the run does not go on: what went wrong with a task that is tried again later.
+func (c *conductor) trouble(tasks []ledger.Task) {
+	if c.run.Drain != nil {
+		return // which says why the run ends
+	}
+	c.run.Reason = ""
+	for _, t := range tasks {
+		if t.State == ledger.TaskWaiting && t.LastError != "" {
+			c.run.Reason = fmt.Sprintf("The %s stage is tried again at %s: %s", t.Stage.Word(), t.WakeAt.UTC().Format("15:04:05 MST"), t.LastError)
+			return
+		}
+	}
 }
 
 // progress fills in what the progress display shows of the present stage.

@@ -151,6 +151,9 @@ func take(r *ledger.Run, next ledger.Run) {
 	if r.Plan == nil {
 		r.Plan, r.VerifyParts = next.Plan, next.VerifyParts
 	}
+	if r.Drain == nil {
+		r.Reason = next.Reason
+	}
 	r.Stage, r.Counts, r.APICalls, r.BulkJobs = next.Stage, next.Counts, max(r.APICalls, next.APICalls), next.BulkJobs
 	r.TasksDone, r.TasksTotal, r.RowsDone, r.RowsTotal = next.TasksDone, next.TasksTotal, next.RowsDone, next.RowsTotal
 }
@@ -257,6 +260,13 @@ func (c *Conductor) call(ctx context.Context, run ledger.Run, tasks []ledger.Tas
 		case ledger.TaskPending:
 			key = fmt.Sprintf("p%d", now.UnixNano()/int64(pendingWindow))
 		case ledger.TaskWaiting:
+			if t.WakeAt.After(now) && run.Drain != nil {
+				var err error
+				if t, err = c.ledger.Wake(ctx, t); err != nil {
+					return wake, err
+				}
+				now = time.Now()
+			}
 			if t.WakeAt.After(now) {
 				if wake.IsZero() || t.WakeAt.Before(wake) {
 					wake = t.WakeAt

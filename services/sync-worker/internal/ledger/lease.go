@@ -197,12 +197,12 @@ func (le *Lease) Settle(ctx context.Context, r Result) error {
 	})
 }
 
-// Park puts the task to sleep until wake.
+// Park puts the task to sleep until wake. fn may say what went wrong.
 func (le *Lease) Park(ctx context.Context, wake time.Time, fn func(*Task)) error {
 	le.mu.Lock()
 	defer le.mu.Unlock()
 	return le.write(ctx, func(t *Task) {
-		t.State, t.WakeAt = TaskWaiting, wake
+		t.State, t.WakeAt, t.LastError = TaskWaiting, wake, ""
 		if fn != nil {
 			fn(t)
 		}

@@ -253,6 +253,25 @@ func (l *Ledger) CreateTasks(ctx context.Context, tasks []Task) error {
 	return nil
 }
 
+// Wake cuts the sleep of a waiting task short and returns it as it is then. That is done once: a task that goes to sleep
+// again has its reason.
+func (l *Ledger) Wake(ctx context.Context, t Task) (Task, error) {
+	if t.State != TaskWaiting || t.Woken {
+		return t, nil
+	}
+	woken := t
+	woken.WakeAt, woken.Woken = time.Now(), true
+	rev, err := l.tasks.Replace(ctx, t.key(), woken, t.revision)
+	if errors.Is(err, store.ErrConflict) {
+		return t, nil // somebody has taken it, or woken it
+	}
+	if err != nil {
+		return t, err
+	}
+	woken.revision = rev
+	return woken, nil
+}
+
 // Expired reports whether a leased task's lease has run out as seen from here: its record has not changed for a whole
 // lease since it was first seen. No two clocks are compared.
 func (l *Ledger) Expired(t Task) bool {

@@ -251,3 +251,40 @@ func TestRunIDsAreFixedByWhatTheyName(t *testing.T) {
 		}
 	}
 }
+
+// A sleeping task is woken once when its run is stopped: it may have a reason to sleep again.
+func TestATaskIsWokenOnce(t *testing.T) {
+	t.Parallel()
+	ctx, b := t.Context(), testkit.Bus(t)
+	l := open(t, b, "one", time.Minute)
+	if err := l.CreateTasks(ctx, []ledger.Task{aTask("run1")}); err != nil {
+		t.Fatal(err)
+	}
+	sleep := func() ledger.Task {
+		t.Helper()
+		held, err := l.Claim(ctx, "run1", ledger.StageApply, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := held.Park(ctx, time.Now().Add(time.Hour), func(t *ledger.Task) { t.LastError = "busy" }); err != nil {
+			t.Fatal(err)
+		}
+		tasks, err := l.Tasks(ctx, "run1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tasks[0]
+	}
+	first := sleep()
+	woken, err := l.Wake(ctx, first)
+	if err != nil || !woken.Woken || woken.WakeAt.After(time.Now()) {
+		t.Fatalf("woken: %+v, %v", woken, err)
+	}
+	if late, err := l.Wake(ctx, first); err != nil || late.Woken {
+		t.Errorf("whoever comes second: %+v, %v", late, err)
+	}
+	again := sleep()
+	if asleep, err := l.Wake(ctx, again); err != nil || !asleep.WakeAt.After(time.Now()) || asleep.LastError != "busy" {
+		t.Errorf("asleep again: %+v, %v", asleep, err)
+	}
+}

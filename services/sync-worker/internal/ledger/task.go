@@ -72,6 +72,8 @@ type Task struct {
 	Holder string `json:"holder,omitempty"`
 	// WakeAt is when a waiting task goes on.
 	WakeAt time.Time `json:"wake_at,omitzero"`
+	// Woken: its sleep was cut short, once, because its run is being stopped.
+	Woken bool `json:"woken,omitempty"`
 	// Failures counts attempts that ended in an error worth repeating.
 	Failures int `json:"failures,omitempty"`
 	// LastError is the latest of them, in words for the admin.
