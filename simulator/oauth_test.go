@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/url"
@@ -190,4 +191,62 @@ func TestOtherFlows(t *testing.T) {
 	_, body = o.tokenCall(url.Values{"grant_type": {"client_credentials"}})
 	o.want(o.do("GET", "/limits", "", "Authorization", "Bearer "+field(t, body, "access_token")), 401, `[{"message":"This session is not valid for use with the REST API","errorCode":"INVALID_SESSION_ID"}]`)
 	o.want(o.query("SELECT COUNT() FROM LoginHistory WHERE Status = 'Restricted IP'"), 200, `{"totalSize":1,"done":true,"records":[]}`)
+}
+
+func TestIDToken(t *testing.T) {
+	t.Parallel()
+	o := start(t, simulator.Options{})
+	code := o.authorize(url.Values{"scope": {"openid api"}, "nonce": {"n-1"}}, "allow").Get("code")
+	_, body := o.tokenCall(url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback}})
+	access := field(t, body, "access_token")
+	parts := strings.Split(field(t, body, "id_token"), ".")
+	if len(parts) != 3 {
+		t.Fatalf("id_token in %s", body)
+	}
+	var claims struct {
+		AtHash, Sub, Aud, Iss, Nonce string
+		Exp, Iat                     int64
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err := errors.Join(err, json.Unmarshal([]byte(strings.Replace(string(raw), "at_hash", "atHash", 1)), &claims)); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(access))
+	if claims.Sub != o.URL+"/id/"+o.OrgID()+"/"+o.UserID() || claims.Aud != o.ClientID() || claims.Iss != o.URL || claims.Nonce != "n-1" || claims.Exp <= claims.Iat ||
+		claims.AtHash != base64.RawURLEncoding.EncodeToString(sum[:16]) {
+		t.Errorf("claims %+v", claims)
+	}
+	var keys struct {
+		Keys []struct{ Kty, N, E, Alg string }
+	}
+	if err := json.Unmarshal([]byte(o.do("GET", "//id/keys", "").body), &keys); err != nil || len(keys.Keys) != 1 {
+		t.Fatalf("keys %+v: %v", keys, err)
+	}
+	n, _ := base64.RawURLEncoding.DecodeString(keys.Keys[0].N)
+	e, _ := base64.RawURLEncoding.DecodeString(keys.Keys[0].E)
+	sig, _ := base64.RawURLEncoding.DecodeString(parts[2])
+	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
+	public := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
+	if err := rsa.VerifyPKCS1v15(public, crypto.SHA256, digest[:], sig); err != nil {
+		t.Errorf("signature: %v", err)
+	}
+	if _, body := o.tokenCall(url.Values{"grant_type": {"client_credentials"}}); strings.Contains(body, "id_token") {
+		t.Errorf("an id_token without openid: %s", body)
+	}
+}
+
+func TestAPIOnlyUser(t *testing.T) {
+	t.Parallel()
+	o := start(t, simulator.Options{})
+	o.SetLoginPolicy(simulator.LoginPolicy{APIOnly: true})
+	q := url.Values{"response_type": {"code"}, "client_id": {o.ClientID()}, "redirect_uri": {callback}}
+	flow := regexp.MustCompile(`name="flow" value="([^"]+)"`).FindStringSubmatch(o.do("GET", "/services/oauth2/authorize?"+q.Encode(), "").body)
+	login := url.Values{"flow": {flow[1]}, "do": {"login"}, "username": {"admin@simulator.example"}, "pw": {"simulator-password"}}
+	if r := o.do("POST", "/services/oauth2/authorize", login.Encode(), "Content-Type", "application/x-www-form-urlencoded"); strings.Contains(r.body, "oaapprove") {
+		t.Errorf("an API-only user got to the consent page: %s", r.body)
+	}
+	if status, body := o.tokenCall(url.Values{"grant_type": {"client_credentials"}}); status != 200 {
+		t.Errorf("client credentials: %d %s", status, body)
+	}
+	o.want(o.query("SELECT Status FROM LoginHistory WHERE Status = 'API Only User'"), 200, `{"totalSize":1,*`)
 }
