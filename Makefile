@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
 GO        ?= go
-TIMEOUT   ?= 10m
+TIMEOUT   ?= 15m
 FUZZTIME  ?= 10s
 BENCH     ?= .
 TESTFLAGS ?=
