@@ -257,11 +257,12 @@ func (b *bundle) begin(t *testing.T, ctx context.Context, tenant string) directo
 	if err := stream.Send(chunk(lines.Bytes())); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 10*time.Second, func() error {
-		if c, err := b.dir.Count(t.Context(), tenant); err != nil || c.People == 0 {
-			return fmt.Errorf("%d people, %v", c.People, err)
+	testkit.Eventually(t, 30*time.Second, func() error {
+		c, err := b.dir.Count(t.Context(), tenant)
+		if err == nil && c.People == 0 {
+			err = errors.New("nobody is there yet")
 		}
-		return nil
+		return err
 	})
 	return stream
 }
@@ -294,7 +295,7 @@ func TestImportAbandoned(t *testing.T) {
 	if _, _, err := receive(stream); err == nil {
 		t.Error("a cancelled import succeeded")
 	}
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		_, _, err := b.load(t, &directoryv1.ImportHeader{FileName: "p.csv"}, []byte("id\nnew\n"), 10)
 		return err
 	})

@@ -215,7 +215,7 @@ func (s *source) Read(p []byte) (int, error) {
 		return 0, s.err
 	}
 	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader returns it unwrapped
+	if err != nil && err != io.EOF {
 		s.err = err
 	}
 	return n, err

@@ -64,7 +64,7 @@ func (s *intakeStore) Lookup(ctx context.Context, ids []string) (map[string]inta
 	if err != nil {
 		return nil, s.d.classify(err, "look people up")
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	known := make(map[string]intake.Known, len(ids))
 	for rows.Next() {
 		var id string
@@ -122,7 +122,7 @@ func inChunks[T any](ctx context.Context, tx *sql.Tx, items []T, columns int, he
 			if stmt, err = tx.PrepareContext(ctx, head+one+strings.Repeat(","+one, len(part)-1)+tail); err != nil {
 				return err
 			}
-			defer stmt.Close()
+			defer func() { _ = stmt.Close() }()
 		}
 		args = args[:0]
 		for _, item := range part {
@@ -175,7 +175,7 @@ func (s *intakeStore) Members(ctx context.Context, after string, limit int) ([]i
 	if err != nil {
 		return nil, s.d.classify(err, "look for people who are gone")
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	page := make([]intake.Member, 0, limit)
 	for rows.Next() {
 		var m intake.Member

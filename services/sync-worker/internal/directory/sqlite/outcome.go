@@ -79,7 +79,7 @@ func storedOutcomes(ctx context.Context, tx *sql.Tx, tenant, connection string, 
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	stored := make(map[string]*directory.StoredOutcome, len(outcomes))
 	for rows.Next() {
 		var id string
@@ -108,7 +108,7 @@ func (d *Directory) Get(ctx context.Context, tenant, id string) (directory.Perso
 	if err != nil {
 		return directory.Person{}, nil, d.classify(err, "read the outcomes")
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	var outcomes []directory.PersonOutcome
 	for rows.Next() {
 		o := directory.PersonOutcome{Outcome: &syncv1.Outcome{PersonId: id}}

@@ -46,7 +46,7 @@ func (d *Directory) Ranges(ctx context.Context, tenant string, rowsPerRange int)
 	if err != nil {
 		return nil, 0, d.classify(err, doing)
 	}
-	defer step.Close()
+	defer func() { _ = step.Close() }()
 	var ranges []directory.Range
 	var r directory.Range
 	for {
@@ -89,7 +89,7 @@ func (d *Directory) Scan(ctx context.Context, tenant string, r directory.Range, 
 	if err != nil {
 		return d.classify(err, "read people")
 	}
-	defer stmt.Close()
+	defer func() { _ = stmt.Close() }()
 	page := make([]*rowv1.Row, 0, pageRows)
 	for more := true; more; {
 		page, more, err = d.page(ctx, stmt, s, page[:0], tenant, r)
@@ -112,7 +112,7 @@ func (d *Directory) page(ctx context.Context, stmt *sql.Stmt, s *directory.Selec
 	if err != nil {
 		return nil, false, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	var id string
 	var nulls uint32
 	var attributes any
@@ -170,7 +170,7 @@ func (d *Directory) attributes(ctx context.Context, tenant string) ([]string, er
 	if err != nil {
 		return nil, d.classify(err, "read the custom attributes")
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	var names []string
 	for rows.Next() {
 		var name string
@@ -190,7 +190,7 @@ func (d *Directory) Count(ctx context.Context, tenant string) (directory.Counts,
 	if err != nil {
 		return c, d.classify(err, "count the people")
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var gone bool
 		var subaccount string
@@ -230,7 +230,7 @@ func (d *Directory) List(ctx context.Context, tenant string, o directory.ListOpt
 	if err != nil {
 		return nil, "", d.classify(err, "list people")
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	var people []directory.Person
 	for rows.Next() {
 		if len(people) == size {
@@ -283,7 +283,7 @@ func (d *Directory) people(ctx context.Context, tenant string, ids []string) ([]
 	if err != nil {
 		return nil, d.classify(err, "read people")
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	people := make([]directory.Person, 0, len(ids))
 	for rows.Next() {
 		p, err := scanPerson(rows)
