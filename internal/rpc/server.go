@@ -75,7 +75,7 @@ func NewServer(o ServerOptions) *grpc.Server {
 	opts := []grpc.ServerOption{
 		grpc.Creds(o.Credentials),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(
-			otelgrpc.WithTracerProvider(tel.Tracer), otelgrpc.WithMeterProvider(tel.Meter),
+			otelgrpc.WithTracerProvider(discreet{tel.Tracer}), otelgrpc.WithMeterProvider(tel.Meter),
 			otelgrpc.WithPropagators(tel.Propagator), otelgrpc.WithFilter(filters.Not(filters.HealthCheck())))),
 		grpc.ChainUnaryInterceptor(i.unary),
 		grpc.ChainStreamInterceptor(i.stream),
