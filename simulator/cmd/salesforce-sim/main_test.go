@@ -15,13 +15,13 @@ import (
 
 func TestFlagsAndEnvironment(t *testing.T) {
 	t.Parallel()
-	o, err := parse([]string{"--external-id-field", "Contact.A__c,Lead.A__c", "--external-id-field=Contact.B__c", "--daily-limit", "7", "--seed-records", "Contact=5"},
+	o, err := parse([]string{"--external-id-field", "Contact.A__c,Lead.A__c", "--external-id-field=Contact.B__c", "--daily-limit", "7", "--seed-records", "Contact=5", "--record-type", "Contact.Teacher", "--lock-contention", "--bulk-query-rate", "9", "--state-country-picklists"},
 		[]string{"SALESFORCE_SIM_DAILY_LIMIT=9", "SALESFORCE_SIM_BULK_RATE=100", "SALESFORCE_SIM_LATENCY=20ms", "SALESFORCE_SIM_REDIRECT_URI=http://a/,http://b/", "OTHER=1"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(o.ExternalIDFields, []string{"Contact.A__c", "Lead.A__c", "Contact.B__c"}) || o.DailyLimit != 7 || o.BulkRate != 100 || o.Latency != 20*time.Millisecond ||
-		len(o.RedirectURIs) != 2 || o.SeedRecords["Contact"] != 5 || o.Listen != "127.0.0.1:8089" {
+		len(o.RedirectURIs) != 2 || o.SeedRecords["Contact"] != 5 || !slices.Equal(o.RecordTypes, []string{"Contact.Teacher"}) || !o.LockContention || o.BulkQueryRate != 9 || !o.StateCountryPicklists || o.Listen != "127.0.0.1:8089" {
 		t.Errorf("%+v", o)
 	}
 	for _, args := range [][]string{{"--daily-limit", "x"}, {"stray"}, {"--seed-records", "Contact"}, {"--jwt-cert", "/does/not/exist"}, {"--nope"}} {

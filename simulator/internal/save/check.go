@@ -332,11 +332,17 @@ func (b *batch) unique(t *store.Table, serial uint32, row *Row, op Op) *Error {
 		}
 		for n := range t.Lookup(f, b.values[f.Slot]) {
 			if n != serial && t.Row(n).State == store.Live {
+				if f.Name == "Username" {
+					return &Error{Code: "DUPLICATE_USERNAME", Message: duplicateUsername, Fields: []string{f.Name}}
+				}
 				return &Error{Code: "DUPLICATE_VALUE", Message: fmt.Sprintf("duplicate value found: %s duplicates value on record with id: %s", f.Name, t.ID(n)[:15])}
 			}
 		}
 	}
 	return nil
 }
+
+const duplicateUsername = "Duplicate Username.<br>The username already exists in this or another Salesforce organization. Usernames must be unique across all Salesforce organizations. " +
+	"To resolve, use a different username (it doesn't need to match the user's email address)."
 
 var errType = errors.New("not of the field's type")
