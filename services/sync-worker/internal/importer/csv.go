@@ -107,7 +107,9 @@ func (c *csvReader) quoted(n int, status lineStatus) (bool, *fault) {
 				c.text = append(c.text, rest...)
 				const open = "a quote that opens a value is not closed; close it, and double every quote within the value"
 				if status == lineLast {
-					return bad(c.text[begin:], open)
+					more, f := bad(c.text[begin:], open)
+					c.first = "" // the file may break off here, and others with it
+					return more, f
 				}
 				off = stop
 				if stop, status = c.w.lineEnd(off); status == lineCut {

@@ -138,6 +138,8 @@ func Import(ctx context.Context, dir directory.Directory, tenant string, r io.Re
 		return withheld(s, o, "the file holds nobody"), nil
 	case s.Lines == s.Rejected:
 		return withheld(s, o, "not a single line could be taken"), nil
+	case p.brokenOff > 0:
+		return withheld(s, o, fmt.Sprintf("the file seems to break off in line %d; send the whole file again", p.brokenOff)), nil
 	case p.unknown > 0:
 		return withheld(s, o, fmt.Sprintf("it is not certain whom line %d is about%s; correct the file and import it again",
 			p.firstUnknown, others(p.unknown-1))), nil

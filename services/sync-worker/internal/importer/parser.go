@@ -46,6 +46,7 @@ type parser struct {
 	lastLine     int64 // read
 	unknown      int64 // lines of which it is not certain whom they are about
 	firstUnknown int64
+	brokenOff    int64 // last line, at fault and without a line feed; 0 for none
 }
 
 // newParser reads the file's beginning. What the importer cannot read at all is refused here.
@@ -135,6 +136,9 @@ func (p *parser) reject(b *batch, line int64, f *fault) {
 		name = p.reader.name(f.column)
 	}
 	b.faults = append(b.faults, LineError{Line: line, Column: cut(name), Value: cut(f.value), Message: f.message})
+	if p.w.brokeOff() {
+		p.brokenOff = line
+	}
 	if f.id != "" && utf8.ValidString(f.id) && !strings.ContainsFunc(f.id, unicode.IsControl) && len(f.id) <= directory.MaxID*utf8.UTFMax {
 		b.mentioned = append(b.mentioned, strings.Clone(f.id))
 		return

@@ -108,6 +108,11 @@ func (w *window) skipLine() {
 	}
 }
 
+// brokeOff reports whether everything was passed and the last line had no line feed.
+func (w *window) brokeOff() bool {
+	return w.start == w.end && w.start > 0 && w.buf[w.start-1] != '\n' && errors.Is(w.err, io.EOF)
+}
+
 // failed returns the error that ended the input, or nil when it was read to its end.
 func (w *window) failed() error {
 	if errors.Is(w.err, io.EOF) {

@@ -2,8 +2,10 @@ package sqlite_test
 
 import (
 	"database/sql"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/catalogsync/catalogsync/internal/errs"
@@ -69,4 +71,61 @@ func TestOpenErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(path, "directory_too_new")
+}
+
+// TestFull: a full disk is said to be one, loses nothing that was reported, and holds nothing up once there is room.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	d, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "people.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := d.LimitPages(ctx, 200); err != nil {
+		t.Fatal(err)
+	}
+	m, err := d.BeginImport(ctx, "acme", directory.Full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := int64(0)
+	put := func() error {
+		batch := make([]directory.Record, 100)
+		for i := range batch {
+			batch[i].ID = fmt.Sprintf("%08d", taken+int64(i))
+			batch[i].Set(directory.Street, strings.Repeat("x", 200))
+		}
+		_, err := m.Put(ctx, batch)
+		if err == nil {
+			taken += int64(len(batch))
+		}
+		return err
+	}
+	for err == nil {
+		err = put()
+	}
+	if errs.KindOf(err) != errs.Exhausted || errs.ReasonOf(err) != "directory_full" || taken == 0 {
+		t.Fatalf("after %d people: %v, want directory_full", taken, err)
+	}
+	check := func() {
+		t.Helper()
+		if c, err := d.Count(ctx, "acme"); err != nil || c.People != taken {
+			t.Errorf("%d people, %v; want %d", c.People, err, taken)
+		}
+	}
+	check()
+	if err := d.LimitPages(ctx, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(); err != nil {
+		t.Error(err)
+	}
+	check()
+	if gone, err := m.MarkGone(ctx); err != nil || gone != 0 {
+		t.Errorf("%d gone, %v", gone, err)
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
 }
