@@ -320,6 +320,13 @@ func TestTrace(t *testing.T) {
 		if text, where := collector.find(part); text != "" {
 			t.Errorf("%s stands in %s: %q", what, where, text)
 		}
+		for _, p := range s.All {
+			p.Lines(func(line string) {
+				if strings.Contains(strings.ToLower(line), strings.ToLower(part)) {
+					t.Errorf("%s stands in the log of %s: %s", what, p.Name, line)
+				}
+			})
+		}
 	}
 }
 
