@@ -32,11 +32,11 @@ race: postgres ## Run all tests with the race detector (needs a C compiler)
 .PHONY: conformance
 conformance: postgres ## Run only the suites that every implementation of a contract has to pass, and real Salesforce clients
 	$(GO) test -count=1 -timeout $(TIMEOUT) -run Conformance $(TESTFLAGS) work | grep -v 'no test' || exit "$${PIPESTATUS[0]}"
-	cd simulator/conformance && GOWORK=off $(GO) test -count=1 -tags large -timeout 30m $(TESTFLAGS) ./...
+	cd simulator/conformance && GOWORK=off $(GO) test -v -count=1 -tags large -timeout 30m $(TESTFLAGS) ./...
 
 .PHONY: clients
 clients: ## Run go-salesforce and jsforce against the simulator (jsforce needs Node.js)
-	cd simulator/conformance && GOWORK=off $(GO) test -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) ./...
+	cd simulator/conformance && GOWORK=off $(GO) test -v -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) ./...
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz test of both modules for FUZZTIME (10s)

@@ -112,3 +112,59 @@ func TestChildPaging(t *testing.T) {
 		page = read(o.do("GET", page.NextRecordsURL, "").body)
 	}
 }
+
+// TestQueryJobStates meets a query job while it runs, and aborts it.
+func TestQueryJobStates(t *testing.T) {
+	t.Parallel()
+	o := start(t, simulator.Options{BulkQueryRate: 1, SeedRecords: map[string]int{"Contact": 300}})
+	r := o.do("POST", "/jobs/query", `{"operation":"query","query":"SELECT Id FROM Contact"}`)
+	o.want(r, 200, `*"state":"UploadComplete"*`)
+	path := "/jobs/query/" + field(t, r.body, "id")
+	o.eventually(func() bool { return strings.Contains(o.do("GET", path, "").body, `"state":"InProgress"`) })
+	o.want(o.do("GET", path, ""), 200, `*"numberRecordsProcessed":0,*`)
+	o.want(o.do("GET", path+"/results", ""), 400, `[{"errorCode":"INVALIDJOBSTATE","message":"*"}]`)
+	o.want(o.do("DELETE", path, ""), 400, `[{"errorCode":"API_ERROR","message":"Error encountered when deleting the job because the job is not terminated"}]`)
+	o.want(o.do("PATCH", path, `{"state":"Aborted"}`), 200, `*"state":"Aborted"*`)
+	o.want(o.do("DELETE", path, ""), 204, "")
+}
+
+// TestOldDescribes checks what describes of old versions lack.
+func TestOldDescribes(t *testing.T) {
+	t.Parallel()
+	o := start(t, simulator.Options{})
+	for version, lacks := range map[string][]string{
+		"42.0": {"aiPredictionField", "deepCloneable", "associateEntityType", "scopingRule", "developerName", `"length":255,"mask":null,"maskType":null,"name":"LeadSource"`},
+		"48.0": {"associateEntityType", "scopingRule", "sobjectDescribeOption"},
+		"53.0": {"scopingRule"},
+		"60.0": {},
+	} {
+		body := o.do("GET", "/services/data/v"+version+"/sobjects/Lead/describe", "").body
+		all := []string{"aiPredictionField", "deepCloneable", "associateEntityType", "scopingRule", "sobjectDescribeOption", "developerName"}
+		for _, name := range lacks {
+			if strings.Contains(body, name) {
+				t.Errorf("v%s has %s", version, name)
+			}
+			all = strings.Split(strings.Trim(strings.ReplaceAll(" "+strings.Join(all, " ")+" ", " "+name+" ", " "), " "), " ")
+		}
+		for _, name := range all {
+			if !strings.Contains(body, name) {
+				t.Errorf("v%s lacks %s", version, name)
+			}
+		}
+	}
+}
+
+// TestRefusalsAsCaptured checks texts and orders that captured replies have settled.
+func TestRefusalsAsCaptured(t *testing.T) {
+	t.Parallel()
+	o := start(t, simulator.Options{})
+	id, _ := o.ingest(`{"object":"Opportunity","operation":"insert"}`, "Name,StageName,CloseDate\na,b,2003-04-99\n")
+	o.want(o.do("GET", "/jobs/ingest/"+id+"/failedResults", ""), 200, "\"sf__Id\",\"sf__Error\",Name,StageName,CloseDate\n"+
+		"\"\",\"INVALID_FIELD:Failed to deserialize field at col 2. Due to, '2003-04-99' is not a valid value for the type xsd:date:CloseDate --\",\"a\",\"b\",\"2003-04-99\"\n")
+	o.want(o.do("GET", "/search?q=FIND+{a|b}+RETURNING+Contact", ""), 400,
+		`[{"message":"\nFIND {a|b} RETURNING Contact\n      ^\nERROR at Row:1:Column:7\nline 1:7 mismatched character '|' expecting '}'","errorCode":"MALFORMED_SEARCH"}]`)
+	o.want(o.do("GET", `/search?q=FIND+{a\|b}+RETURNING+Contact`, ""), 200, `{"searchRecords":[]}`)
+	user := `{"Username":"Admin@simulator.example","LastName":"a","Email":"a@b.example","Alias":"a","TimeZoneSidKey":"GMT","LocaleSidKey":"en_US","EmailEncodingKey":"UTF-8","LanguageLocaleKey":"en_US","ProfileId":"` +
+		field(t, o.do("GET", "/sobjects/User/"+o.UserID(), "").body, "ProfileId") + `"}`
+	o.want(o.do("POST", "/sobjects/User", user), 400, `[{"message":"Duplicate Username.<br>*","errorCode":"DUPLICATE_USERNAME","fields":["Username"]}]`)
+}

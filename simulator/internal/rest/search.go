@@ -49,7 +49,8 @@ func (c *Call) malformedSearch(q string, at int) {
 
 // find answers FIND {text} over the names and e-mail addresses of people and accounts.
 func (a *API) find(c *Call, q string) {
-	term := strings.ToLower(strings.Trim(q[strings.IndexByte(q, '{')+1:strings.LastIndexByte(q, '}')], " \"*"))
+	quoted := q[strings.IndexByte(q, '{')+1 : max(strings.LastIndexByte(q, '}'), strings.IndexByte(q, '{')+1)]
+	term := strings.ReplaceAll(strings.ToLower(strings.Trim(quoted, " \"*")), `\`, "")
 	a.DB.RLock()
 	defer a.DB.RUnlock()
 	b := []byte(`{"searchRecords":[`)
