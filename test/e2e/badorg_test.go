@@ -40,10 +40,20 @@ func TestOrgRefuses(t *testing.T) {
 		reason  []string
 		created int64 // by the run in trouble
 	}{
-		{"for good, in words", fault.Rule{Kind: fault.Error, Path: "/sobjects/Contact/describe", Status: http.StatusForbidden, Code: "API_DISABLED_FOR_ORG", Message: "API is not enabled for this Organization or Partner"},
-			failed, []string{"describe Contact", "API_DISABLED_FOR_ORG", "API is not enabled"}, 0},
-		{"the object", fault.Rule{Kind: fault.Error, Path: "/sobjects/Contact/describe", Status: http.StatusNotFound, Code: "NOT_FOUND", Message: "The requested resource does not exist"},
-			failed, []string{"describe Contact", "NOT_FOUND"}, 0},
+		{
+			"for good, in words",
+			fault.Rule{Kind: fault.Error, Path: "/sobjects/Contact/describe", Status: http.StatusForbidden, Code: "API_DISABLED_FOR_ORG", Message: "API is not enabled for this Organization or Partner"},
+			failed,
+			[]string{"describe Contact", "API_DISABLED_FOR_ORG", "API is not enabled"},
+			0,
+		},
+		{
+			"the object",
+			fault.Rule{Kind: fault.Error, Path: "/sobjects/Contact/describe", Status: http.StatusNotFound, Code: "NOT_FOUND", Message: "The requested resource does not exist"},
+			failed,
+			[]string{"describe Contact", "NOT_FOUND"},
+			0,
+		},
 		{"for a while", fault.Rule{Kind: fault.Error, Path: "/composite/*", Status: http.StatusServiceUnavailable, Count: 2}, succeeded, nil, 120},
 		{"for a while, with a page of its own", fault.Rule{Kind: fault.HTML, Method: "GET", Path: "/query*", Status: http.StatusServiceUnavailable, Count: 2}, succeeded, nil, 120},
 		{"for ever", fault.Rule{Kind: fault.Error, Path: "/composite/*", Status: http.StatusServiceUnavailable}, failed, []string{"apply stage failed 3 times", "SERVER_UNAVAILABLE"}, 0},

@@ -81,7 +81,7 @@ func TestFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	if err := d.LimitPages(ctx, 200); err != nil {
 		t.Fatal(err)
 	}
