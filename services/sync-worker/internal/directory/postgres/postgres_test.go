@@ -71,7 +71,8 @@ func TestImportOtherProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close(context.Background()) //nolint:errcheck // the database is dropped
-	if _, err := c.Exec(ctx, "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"); err != nil {
+	if _, err := c.Exec(ctx, `SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
+		WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`); err != nil {
 		t.Fatal(err)
 	}
 	second, err := b.BeginImport(ctx, "acme", directory.Delta)
