@@ -90,7 +90,7 @@ func TestOrgRefuses(t *testing.T) {
 // end is deferred, and status and later requests say what to do. After linking again the next run puts everything right.
 func TestCredentialsExpire(t *testing.T) {
 	t.Parallel()
-	org := startOrg(t, func(o *simulator.Options) { o.BulkRate = 2000 })
+	org := startOrg(t, func(o *simulator.Options) { o.BulkRate = 1000 })
 	s := harness.OneProcess(t, org.URL)
 	j := newJob(t, s, org, "Contact", externalID)
 	const n = 20_000
@@ -174,10 +174,10 @@ func TestAllowanceIsUsedUp(t *testing.T) {
 		}
 		return nil
 	})
+	org.Faults().Clear() // which the run does not notice before it asks again
 	if _, err := j.x.Runs.CancelRun(j.x.Context(t.Context()), &syncv1.CancelRunRequest{RunId: run.GetId()}); err != nil {
 		t.Fatal(err)
 	}
-	org.Faults().Clear()
 	run = j.x.Wait(t, run.GetId(), 2*time.Minute) // less than the five minutes that it would have waited
 	// The first call was answered, the second refused: both are sent again to have their answers, the third is not sent.
 	harness.Want(t, run, syncv1.RunState_RUN_STATE_CANCELLED, map[string]int64{"people": 600, "created": 400, "deferred": 200})
