@@ -22,8 +22,9 @@ build: ## Build all programs into bin/
 	$(GO) build -trimpath -o bin/ work
 
 .PHONY: test
-test: postgres ## Run all tests, of both modules
+test: postgres ## Run all tests, of both modules, and real Salesforce clients against the simulator
 	$(GO) test -timeout $(TIMEOUT) $(TESTFLAGS) work
+	@$(MAKE) --no-print-directory clients
 
 .PHONY: race
 race: postgres ## Run all tests with the race detector (needs a C compiler)
