@@ -41,13 +41,11 @@ type Retention struct {
 	Outcomes time.Duration
 	// MaxBytes is what all streams together may take on disk.
 	MaxBytes int64
-	// Replicas of every stream: 1 embedded, 3 in a cluster.
-	Replicas int
 }
 
 // DefaultRetention keeps outcomes for 90 days within 16 GiB.
 func DefaultRetention() Retention {
-	return Retention{Outcomes: 90 * 24 * time.Hour, MaxBytes: 16 << 30, Replicas: 1}
+	return Retention{Outcomes: 90 * 24 * time.Hour, MaxBytes: 16 << 30}
 }
 
 // maxMessage is above the 768 KiB at which writers cut their batches.
@@ -59,23 +57,23 @@ func Streams(r Retention) []bus.Stream {
 	return []bus.Stream{
 		{
 			Name: StreamWork, Subjects: []string{"catalogsync.work.>"}, Retention: bus.WorkQueue,
-			MaxBytes: share(1), MaxMsgSize: maxMessage, DiscardNew: true, Duplicates: 2 * time.Minute, Replicas: r.Replicas,
+			MaxBytes: share(1), MaxMsgSize: maxMessage, DiscardNew: true, Duplicates: 2 * time.Minute,
 		},
 		{
 			Name: StreamRows, Subjects: []string{"catalogsync.rows.>"}, Retention: bus.Limits,
-			MaxBytes: share(50), MaxAge: 7 * 24 * time.Hour, MaxMsgSize: maxMessage, DiscardNew: true, Replicas: r.Replicas,
+			MaxBytes: share(50), MaxAge: 7 * 24 * time.Hour, MaxMsgSize: maxMessage, DiscardNew: true,
 		},
 		{
 			Name: StreamChanges, Subjects: []string{"catalogsync.changes.>"}, Retention: bus.Limits,
-			MaxBytes: share(25), MaxAge: r.Outcomes, MaxMsgSize: maxMessage, DiscardNew: true, Replicas: r.Replicas,
+			MaxBytes: share(25), MaxAge: r.Outcomes, MaxMsgSize: maxMessage, DiscardNew: true,
 		},
 		{
 			Name: StreamOutcomes, Subjects: []string{"catalogsync.outcomes.>"}, Retention: bus.Limits,
-			MaxBytes: share(20), MaxAge: r.Outcomes, MaxMsgSize: maxMessage, DiscardNew: true, Replicas: r.Replicas,
+			MaxBytes: share(20), MaxAge: r.Outcomes, MaxMsgSize: maxMessage, DiscardNew: true,
 		},
 		{
 			Name: StreamEvents, Subjects: []string{"catalogsync.event.>"}, Retention: bus.Limits,
-			MaxBytes: share(1), MaxAge: r.Outcomes, MaxMsgSize: maxMessage, Replicas: r.Replicas,
+			MaxBytes: share(1), MaxAge: r.Outcomes, MaxMsgSize: maxMessage,
 		},
 	}
 }

@@ -40,15 +40,13 @@ type Config struct {
 	Retention time.Duration
 	// MaxBytes is what streams and ledger together may take on the bus's disk.
 	MaxBytes int64
-	// Replicas of streams and buckets.
-	Replicas int
 }
 
 // DefaultConfig returns the settings that nobody has to think about. The directory has no default.
 func DefaultConfig() Config {
 	return Config{
 		Slots: 4, LeaseTTL: 6 * time.Second, Sweep: time.Second, UnknownWait: 10*time.Minute + 30*time.Second, MaxRunAge: 24 * time.Hour,
-		MaxFailures: 12, APIVersion: "67.0", Retention: 90 * 24 * time.Hour, MaxBytes: 16 << 30, Replicas: 1,
+		MaxFailures: 12, APIVersion: "67.0", Retention: 90 * 24 * time.Hour, MaxBytes: 16 << 30,
 	}
 }
 
@@ -66,7 +64,6 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.DevOrigins, "dev-origins", c.DevOrigins, "for development only: further `origins` that may be called, separated by commas, such as http://127.0.0.1:8089 of a simulator")
 	fs.DurationVar(&c.Retention, "retention", c.Retention, "how long outcomes and planned changes are kept")
 	fs.Int64Var(&c.MaxBytes, "max-bytes", c.MaxBytes, "`bytes` that streams and ledger together may take on the disk of the bus")
-	fs.IntVar(&c.Replicas, "replicas", c.Replicas, "copies of streams and buckets: 1 for a single NATS server, 3 in a cluster")
 }
 
 // Validate reports everything that is wrong.
@@ -86,7 +83,6 @@ func (c Config) Validate() error {
 	bad(c.MaxFailures > 0, "-max-failures is %d: give at least 1", c.MaxFailures)
 	bad(c.Retention > 0, "-retention is %s: give more than 0", c.Retention)
 	bad(c.MaxBytes >= 64<<20, "-max-bytes is %d: give at least %d (64 MiB)", c.MaxBytes, 64<<20)
-	bad(c.Replicas > 0, "-replicas is %d: give at least 1", c.Replicas)
 	for _, origin := range c.devOrigins() {
 		_, err := c.policy().Check(origin)
 		bad(err == nil, "-dev-origins: %q is no origin such as http://127.0.0.1:8089", origin)
@@ -104,7 +100,7 @@ func (c Config) devOrigins() []string {
 
 // streams get nine tenths of what the bus may hold, the ledger the rest.
 func (c Config) streams() event.Retention {
-	return event.Retention{Outcomes: c.Retention, MaxBytes: c.MaxBytes / 10 * 9, Replicas: c.Replicas}
+	return event.Retention{Outcomes: c.Retention, MaxBytes: c.MaxBytes / 10 * 9}
 }
 
 func (c Config) conducting() conduct.Options {

@@ -24,7 +24,7 @@ func worker(t *testing.T, maxFailures int) *Service {
 	if err := b.EnsureStreams(t.Context(), event.Streams(event.DefaultRetention())...); err != nil {
 		t.Fatal(err)
 	}
-	led, err := ledger.Open(t.Context(), b, ledger.Options{Holder: "worker", LeaseTTL: time.Minute, Retention: time.Hour, MaxBytes: 64 << 20, Replicas: 1})
+	led, err := ledger.Open(t.Context(), b, ledger.Options{Holder: "worker", LeaseTTL: time.Minute, Retention: time.Hour, MaxBytes: 64 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

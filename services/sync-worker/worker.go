@@ -78,7 +78,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	host, _ := os.Hostname()
 	led, err := ledger.Open(ctx, deps.Bus, ledger.Options{
 		Holder: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:8]), LeaseTTL: cfg.LeaseTTL,
-		Retention: cfg.Retention + 24*time.Hour, MaxBytes: cfg.MaxBytes / 10, Replicas: cfg.Replicas,
+		Retention: cfg.Retention + 24*time.Hour, MaxBytes: cfg.MaxBytes / 10,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sync-worker: open the ledger: %w", err)

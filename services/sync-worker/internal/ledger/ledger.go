@@ -36,8 +36,6 @@ type Options struct {
 	Retention time.Duration
 	// MaxBytes is what the ledger's buckets together may take on disk.
 	MaxBytes int64
-	// Replicas of the buckets.
-	Replicas int
 }
 
 // Ledger reads and writes the records of runs and tasks.
@@ -67,7 +65,7 @@ func Open(ctx context.Context, b *bus.Bus, opts Options) (*Ledger, error) {
 	l := &Ledger{opts: opts}
 	cfg := func(name string, percent int64) store.Config {
 		return store.Config{
-			Bucket: name, History: 1, MaxBytes: opts.MaxBytes / 100 * percent, TTL: opts.Retention, Replicas: opts.Replicas,
+			Bucket: name, History: 1, MaxBytes: opts.MaxBytes / 100 * percent, TTL: opts.Retention,
 		}
 	}
 	var err error

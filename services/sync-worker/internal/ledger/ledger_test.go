@@ -14,7 +14,7 @@ import (
 
 func open(t *testing.T, b *bus.Bus, holder string, ttl time.Duration) *ledger.Ledger {
 	t.Helper()
-	l, err := ledger.Open(t.Context(), b, ledger.Options{Holder: holder, LeaseTTL: ttl, Retention: time.Hour, MaxBytes: 32 << 20, Replicas: 1})
+	l, err := ledger.Open(t.Context(), b, ledger.Options{Holder: holder, LeaseTTL: ttl, Retention: time.Hour, MaxBytes: 32 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

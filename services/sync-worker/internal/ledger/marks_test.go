@@ -17,7 +17,7 @@ func TestARunIsMarkedOpenWhateverBecameOfItsMark(t *testing.T) {
 	ctx, b := t.Context(), testkit.Bus(t)
 	l := open(t, b, "one", time.Second)
 	marks, err := store.Open[ledger.OpenRun](ctx, b, store.Config{ // as the ledger makes it
-		Bucket: "OPEN_RUNS", History: 1, MaxBytes: 32 << 20 / 100 * 2, TTL: time.Hour, Replicas: 1,
+		Bucket: "OPEN_RUNS", History: 1, MaxBytes: 32 << 20 / 100 * 2, TTL: time.Hour,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	var err error
-	w.ledger, err = ledger.Open(t.Context(), w.bus, ledger.Options{Holder: "one", LeaseTTL: time.Minute, Retention: time.Hour, MaxBytes: 1 << 30, Replicas: 1})
+	w.ledger, err = ledger.Open(t.Context(), w.bus, ledger.Options{Holder: "one", LeaseTTL: time.Minute, Retention: time.Hour, MaxBytes: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -232,7 +232,7 @@ func TestStoppedDuringCollections(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, options{external: externalID, leaseTTL: 12 * time.Second})
 	bucket, err := store.Open[ledger.Task](t.Context(), w.bus, store.Config{ // as the ledger makes it
-		Bucket: "TASKS", History: 1, MaxBytes: ledgerBytes / 100 * 60, TTL: retention, Replicas: 1,
+		Bucket: "TASKS", History: 1, MaxBytes: ledgerBytes / 100 * 60, TTL: retention,
 	})
 	if err != nil {
 		t.Fatal(err)

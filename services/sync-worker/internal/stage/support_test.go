@@ -101,7 +101,7 @@ func newWorld(t *testing.T, o options) *world {
 
 func (w *world) openLedger(holder string, ttl time.Duration) *ledger.Ledger {
 	w.t.Helper()
-	l, err := ledger.Open(w.t.Context(), w.bus, ledger.Options{Holder: holder, LeaseTTL: ttl, Retention: retention, MaxBytes: ledgerBytes, Replicas: 1})
+	l, err := ledger.Open(w.t.Context(), w.bus, ledger.Options{Holder: holder, LeaseTTL: ttl, Retention: retention, MaxBytes: ledgerBytes})
 	if err != nil {
 		w.t.Fatal(err)
 	}
