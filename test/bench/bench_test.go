@@ -69,6 +69,12 @@ func TestBench(t *testing.T) {
 		}
 	}
 	page := render(rows)
+	// What people wrote below the measurements stays.
+	if old, err := os.ReadFile(*out); err == nil {
+		if _, budgets, ok := strings.Cut(string(old), "\n## Budgets\n"); ok {
+			page += "\n## Budgets\n" + budgets
+		}
+	}
 	t.Log("\n" + page)
 	if *out != "" {
 		if err := os.WriteFile(*out, []byte(page), 0o644); err != nil {

@@ -20,19 +20,6 @@ import (
 // that take one request.
 type Prepare func(ctx context.Context, fullMethod string, req proto.Message) error
 
-// Descriptor finds a service that is linked into the program by its full name.
-func Descriptor(name string) (protoreflect.ServiceDescriptor, error) {
-	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
-	if err != nil {
-		return nil, fmt.Errorf("service %s: %w", name, err)
-	}
-	s, ok := d.(protoreflect.ServiceDescriptor)
-	if !ok {
-		return nil, fmt.Errorf("%s is no service", name)
-	}
-	return s, nil
-}
-
 // Service returns what a gRPC server needs to serve the public methods of a service by calling conn.
 func Service(s protoreflect.ServiceDescriptor, rules access.Rules, conn grpc.ClientConnInterface, prepare Prepare) (*grpc.ServiceDesc, error) {
 	desc := &grpc.ServiceDesc{
