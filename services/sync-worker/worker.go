@@ -111,17 +111,17 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		Propagator: tel.Propagator, Nudge: s.wake,
 	}
 	s.objects = &runrpc.Objects{
-		Connections: deps.Connections, Client: func(connectionID string) (*salesforce.Client, error) {
-			return s.client(httpClient, connectionID, deps.Tokens, observer.call)
+		Connections: deps.Connections, Client: func(connectionID, grant string) (*salesforce.Client, error) {
+			return s.client(httpClient, connectionID, grant, deps.Tokens, observer.call)
 		},
 	}
 	return s, nil
 }
 
-func (s *Service) client(hc *http.Client, connectionID string, tokens authv1.TokenServiceClient, onCall func(context.Context, salesforce.CallInfo)) (*salesforce.Client, error) {
+func (s *Service) client(hc *http.Client, connectionID, grant string, tokens authv1.TokenServiceClient, onCall func(context.Context, salesforce.CallInfo)) (*salesforce.Client, error) {
 	return salesforce.New(salesforce.Options{
 		HTTP: hc, Policy: s.cfg.policy(), APIVersion: s.cfg.APIVersion, Log: s.log, ClientName: "catalogsync",
-		Tokens: stage.NewTokens(tokens, connectionID), OnCall: onCall,
+		Tokens: stage.NewTokens(tokens, connectionID, grant), OnCall: onCall,
 	})
 }
 

@@ -25,6 +25,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Purpose is what a connection is for.
+type Purpose int32
+
+const (
+	// Not set: the write target.
+	Purpose_PURPOSE_UNSPECIFIED Purpose = 0
+	// People are written to it and imported from it. A tenant has at most one.
+	Purpose_PURPOSE_WRITE_TARGET Purpose = 1
+	// It is only read. A tenant has any number.
+	Purpose_PURPOSE_SOURCE Purpose = 2
+)
+
+// Enum value maps for Purpose.
+var (
+	Purpose_name = map[int32]string{
+		0: "PURPOSE_UNSPECIFIED",
+		1: "PURPOSE_WRITE_TARGET",
+		2: "PURPOSE_SOURCE",
+	}
+	Purpose_value = map[string]int32{
+		"PURPOSE_UNSPECIFIED":  0,
+		"PURPOSE_WRITE_TARGET": 1,
+		"PURPOSE_SOURCE":       2,
+	}
+)
+
+func (x Purpose) Enum() *Purpose {
+	p := new(Purpose)
+	*p = x
+	return p
+}
+
+func (x Purpose) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Purpose) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_auth_v1_auth_proto_enumTypes[0].Descriptor()
+}
+
+func (Purpose) Type() protoreflect.EnumType {
+	return &file_catalogsync_auth_v1_auth_proto_enumTypes[0]
+}
+
+func (x Purpose) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Purpose.Descriptor instead.
+func (Purpose) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{0}
+}
+
 // ConnectionState is where a connection stands.
 type ConnectionState int32
 
@@ -70,11 +123,11 @@ func (x ConnectionState) String() string {
 }
 
 func (ConnectionState) Descriptor() protoreflect.EnumDescriptor {
-	return file_catalogsync_auth_v1_auth_proto_enumTypes[0].Descriptor()
+	return file_catalogsync_auth_v1_auth_proto_enumTypes[1].Descriptor()
 }
 
 func (ConnectionState) Type() protoreflect.EnumType {
-	return &file_catalogsync_auth_v1_auth_proto_enumTypes[0]
+	return &file_catalogsync_auth_v1_auth_proto_enumTypes[1]
 }
 
 func (x ConnectionState) Number() protoreflect.EnumNumber {
@@ -83,7 +136,7 @@ func (x ConnectionState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ConnectionState.Descriptor instead.
 func (ConnectionState) EnumDescriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{0}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{1}
 }
 
 // Flow is the OAuth flow by which a connection gets its access tokens.
@@ -127,11 +180,11 @@ func (x Flow) String() string {
 }
 
 func (Flow) Descriptor() protoreflect.EnumDescriptor {
-	return file_catalogsync_auth_v1_auth_proto_enumTypes[1].Descriptor()
+	return file_catalogsync_auth_v1_auth_proto_enumTypes[2].Descriptor()
 }
 
 func (Flow) Type() protoreflect.EnumType {
-	return &file_catalogsync_auth_v1_auth_proto_enumTypes[1]
+	return &file_catalogsync_auth_v1_auth_proto_enumTypes[2]
 }
 
 func (x Flow) Number() protoreflect.EnumNumber {
@@ -140,7 +193,72 @@ func (x Flow) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Flow.Descriptor instead.
 func (Flow) EnumDescriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{1}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{2}
+}
+
+// LinkState is how far a pending link has come.
+type LinkState int32
+
+const (
+	// Not set.
+	LinkState_LINK_STATE_UNSPECIFIED LinkState = 0
+	// Nobody has opened its page.
+	LinkState_LINK_STATE_PENDING LinkState = 1
+	// A browser is at Salesforce.
+	LinkState_LINK_STATE_OPENED LinkState = 2
+	// The org is linked.
+	LinkState_LINK_STATE_LINKED LinkState = 3
+	// It failed; see error.
+	LinkState_LINK_STATE_FAILED LinkState = 4
+	// Nobody came in time.
+	LinkState_LINK_STATE_EXPIRED LinkState = 5
+)
+
+// Enum value maps for LinkState.
+var (
+	LinkState_name = map[int32]string{
+		0: "LINK_STATE_UNSPECIFIED",
+		1: "LINK_STATE_PENDING",
+		2: "LINK_STATE_OPENED",
+		3: "LINK_STATE_LINKED",
+		4: "LINK_STATE_FAILED",
+		5: "LINK_STATE_EXPIRED",
+	}
+	LinkState_value = map[string]int32{
+		"LINK_STATE_UNSPECIFIED": 0,
+		"LINK_STATE_PENDING":     1,
+		"LINK_STATE_OPENED":      2,
+		"LINK_STATE_LINKED":      3,
+		"LINK_STATE_FAILED":      4,
+		"LINK_STATE_EXPIRED":     5,
+	}
+)
+
+func (x LinkState) Enum() *LinkState {
+	p := new(LinkState)
+	*p = x
+	return p
+}
+
+func (x LinkState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LinkState) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_auth_v1_auth_proto_enumTypes[3].Descriptor()
+}
+
+func (LinkState) Type() protoreflect.EnumType {
+	return &file_catalogsync_auth_v1_auth_proto_enumTypes[3]
+}
+
+func (x LinkState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LinkState.Descriptor instead.
+func (LinkState) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{3}
 }
 
 // Connection is the link of one tenant to one org.
@@ -169,7 +287,25 @@ type Connection struct {
 	// Salesforce id of the connected user.
 	UserId string `protobuf:"bytes,11,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// When it was linked.
-	LinkedAt      *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=linked_at,json=linkedAt,proto3" json:"linked_at,omitempty"`
+	LinkedAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=linked_at,json=linkedAt,proto3" json:"linked_at,omitempty"`
+	// What it is for.
+	Purpose Purpose `protobuf:"varint,13,opt,name=purpose,proto3,enum=catalogsync.auth.v1.Purpose" json:"purpose,omitempty"`
+	// Companies to which the data of a source belongs.
+	CompanyNames []string `protobuf:"bytes,14,rep,name=company_names,json=companyNames,proto3" json:"company_names,omitempty"`
+	// Name of the org, as Salesforce has it; empty where it may not be read.
+	OrgName string `protobuf:"bytes,15,opt,name=org_name,json=orgName,proto3" json:"org_name,omitempty"`
+	// E-mail of the connected user, which may differ from the username.
+	UserEmail string `protobuf:"bytes,16,opt,name=user_email,json=userEmail,proto3" json:"user_email,omitempty"`
+	// Scopes that Salesforce granted.
+	Scopes []string `protobuf:"bytes,17,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// Why it needs a reconnect, as a stable code such as lost_reply, invalid_grant, scope_missing.
+	ReasonCode string `protobuf:"bytes,18,opt,name=reason_code,json=reasonCode,proto3" json:"reason_code,omitempty"`
+	// When Salesforce last gave an access token.
+	TokenAt *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=token_at,json=tokenAt,proto3" json:"token_at,omitempty"`
+	// When it was unlinked.
+	UnlinkedAt *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=unlinked_at,json=unlinkedAt,proto3" json:"unlinked_at,omitempty"`
+	// Consumer key of the app. It is no secret.
+	ClientId      string `protobuf:"bytes,21,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -288,6 +424,69 @@ func (x *Connection) GetLinkedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Connection) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_PURPOSE_UNSPECIFIED
+}
+
+func (x *Connection) GetCompanyNames() []string {
+	if x != nil {
+		return x.CompanyNames
+	}
+	return nil
+}
+
+func (x *Connection) GetOrgName() string {
+	if x != nil {
+		return x.OrgName
+	}
+	return ""
+}
+
+func (x *Connection) GetUserEmail() string {
+	if x != nil {
+		return x.UserEmail
+	}
+	return ""
+}
+
+func (x *Connection) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *Connection) GetReasonCode() string {
+	if x != nil {
+		return x.ReasonCode
+	}
+	return ""
+}
+
+func (x *Connection) GetTokenAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TokenAt
+	}
+	return nil
+}
+
+func (x *Connection) GetUnlinkedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UnlinkedAt
+	}
+	return nil
+}
+
+func (x *Connection) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
 // ClientCredentials are the consumer key and secret of an External Client App with a run-as user.
 type ClientCredentials struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -343,26 +542,118 @@ func (x *ClientCredentials) GetClientSecret() string {
 	return ""
 }
 
+// JwtBearer is how to sign in with a signed assertion. The app holds the certificate, and the user is approved for it.
+type JwtBearer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Consumer key.
+	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Username to sign in as.
+	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	// Private key, PEM, PKCS 1 or 8, RSA of at least 2048 bits; or signing_key_id.
+	PrivateKeyPem string `protobuf:"bytes,3,opt,name=private_key_pem,json=privateKeyPem,proto3" json:"private_key_pem,omitempty"`
+	// A key of CreateSigningKey.
+	SigningKeyId string `protobuf:"bytes,4,opt,name=signing_key_id,json=signingKeyId,proto3" json:"signing_key_id,omitempty"`
+	// The aud claim: an origin; that of the host where empty.
+	Audience      string `protobuf:"bytes,5,opt,name=audience,proto3" json:"audience,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JwtBearer) Reset() {
+	*x = JwtBearer{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JwtBearer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JwtBearer) ProtoMessage() {}
+
+func (x *JwtBearer) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JwtBearer.ProtoReflect.Descriptor instead.
+func (*JwtBearer) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *JwtBearer) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *JwtBearer) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *JwtBearer) GetPrivateKeyPem() string {
+	if x != nil {
+		return x.PrivateKeyPem
+	}
+	return ""
+}
+
+func (x *JwtBearer) GetSigningKeyId() string {
+	if x != nil {
+		return x.SigningKeyId
+	}
+	return ""
+}
+
+func (x *JwtBearer) GetAudience() string {
+	if x != nil {
+		return x.Audience
+	}
+	return ""
+}
+
 // LinkConnectionRequest names the org and how to sign in to it.
 type LinkConnectionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name for people; "Salesforce" where empty.
+	// Name for people; the connection's present one, or "Salesforce", where empty.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The org's My Domain: a bare host or an https origin.
+	// The org's My Domain: a bare host, an https origin, or a Lightning URL pasted from a browser; for JWT bearer also
+	// login.salesforce.com or test.salesforce.com. The present one where connection_id is given and this is empty.
 	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
 	// How to sign in.
 	//
 	// Types that are valid to be assigned to Credentials:
 	//
 	//	*LinkConnectionRequest_ClientCredentials
-	Credentials   isLinkConnectionRequest_Credentials `protobuf_oneof:"credentials"`
+	//	*LinkConnectionRequest_JwtBearer
+	Credentials isLinkConnectionRequest_Credentials `protobuf_oneof:"credentials"`
+	// Reconnect this connection: the same org must answer. Empty: link.
+	ConnectionId string `protobuf:"bytes,5,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// What it is for; the write target where not set.
+	Purpose Purpose `protobuf:"varint,6,opt,name=purpose,proto3,enum=catalogsync.auth.v1.Purpose" json:"purpose,omitempty"`
+	// Companies to which the data of a source belongs.
+	CompanyNames []string `protobuf:"bytes,7,rep,name=company_names,json=companyNames,proto3" json:"company_names,omitempty"`
+	// Org id of the write target that this one replaces: its field maps and records of runs go. Empty: refuse.
+	ReplaceOrg    string `protobuf:"bytes,8,opt,name=replace_org,json=replaceOrg,proto3" json:"replace_org,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LinkConnectionRequest) Reset() {
 	*x = LinkConnectionRequest{}
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[2]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -374,7 +665,7 @@ func (x *LinkConnectionRequest) String() string {
 func (*LinkConnectionRequest) ProtoMessage() {}
 
 func (x *LinkConnectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[2]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -387,7 +678,7 @@ func (x *LinkConnectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkConnectionRequest.ProtoReflect.Descriptor instead.
 func (*LinkConnectionRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{2}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *LinkConnectionRequest) GetName() string {
@@ -420,6 +711,43 @@ func (x *LinkConnectionRequest) GetClientCredentials() *ClientCredentials {
 	return nil
 }
 
+func (x *LinkConnectionRequest) GetJwtBearer() *JwtBearer {
+	if x != nil {
+		if x, ok := x.Credentials.(*LinkConnectionRequest_JwtBearer); ok {
+			return x.JwtBearer
+		}
+	}
+	return nil
+}
+
+func (x *LinkConnectionRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+func (x *LinkConnectionRequest) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_PURPOSE_UNSPECIFIED
+}
+
+func (x *LinkConnectionRequest) GetCompanyNames() []string {
+	if x != nil {
+		return x.CompanyNames
+	}
+	return nil
+}
+
+func (x *LinkConnectionRequest) GetReplaceOrg() string {
+	if x != nil {
+		return x.ReplaceOrg
+	}
+	return ""
+}
+
 type isLinkConnectionRequest_Credentials interface {
 	isLinkConnectionRequest_Credentials()
 }
@@ -429,7 +757,1167 @@ type LinkConnectionRequest_ClientCredentials struct {
 	ClientCredentials *ClientCredentials `protobuf:"bytes,3,opt,name=client_credentials,json=clientCredentials,proto3,oneof"`
 }
 
+type LinkConnectionRequest_JwtBearer struct {
+	// By JWT bearer.
+	JwtBearer *JwtBearer `protobuf:"bytes,4,opt,name=jwt_bearer,json=jwtBearer,proto3,oneof"`
+}
+
 func (*LinkConnectionRequest_ClientCredentials) isLinkConnectionRequest_Credentials() {}
+
+func (*LinkConnectionRequest_JwtBearer) isLinkConnectionRequest_Credentials() {}
+
+// BeginLinkRequest names the org and the app for the web server flow.
+type BeginLinkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in LinkConnectionRequest.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// login.salesforce.com, test.salesforce.com or the org's My Domain; login.salesforce.com where empty.
+	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	// Consumer key; the installation's own app where empty.
+	ClientId string `protobuf:"bytes,3,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Consumer secret; empty for the installation's own app, or an app that requires none.
+	ClientSecret string `protobuf:"bytes,4,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	// As in LinkConnectionRequest.
+	ConnectionId string `protobuf:"bytes,5,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// As in LinkConnectionRequest.
+	Purpose Purpose `protobuf:"varint,6,opt,name=purpose,proto3,enum=catalogsync.auth.v1.Purpose" json:"purpose,omitempty"`
+	// As in LinkConnectionRequest.
+	CompanyNames []string `protobuf:"bytes,7,rep,name=company_names,json=companyNames,proto3" json:"company_names,omitempty"`
+	// As in LinkConnectionRequest.
+	ReplaceOrg    string `protobuf:"bytes,8,opt,name=replace_org,json=replaceOrg,proto3" json:"replace_org,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginLinkRequest) Reset() {
+	*x = BeginLinkRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginLinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginLinkRequest) ProtoMessage() {}
+
+func (x *BeginLinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginLinkRequest.ProtoReflect.Descriptor instead.
+func (*BeginLinkRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *BeginLinkRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BeginLinkRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *BeginLinkRequest) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *BeginLinkRequest) GetClientSecret() string {
+	if x != nil {
+		return x.ClientSecret
+	}
+	return ""
+}
+
+func (x *BeginLinkRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+func (x *BeginLinkRequest) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_PURPOSE_UNSPECIFIED
+}
+
+func (x *BeginLinkRequest) GetCompanyNames() []string {
+	if x != nil {
+		return x.CompanyNames
+	}
+	return nil
+}
+
+func (x *BeginLinkRequest) GetReplaceOrg() string {
+	if x != nil {
+		return x.ReplaceOrg
+	}
+	return ""
+}
+
+// BeginLinkResponse holds the pending link.
+type BeginLinkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id, for GetLink.
+	LinkId string `protobuf:"bytes,1,opt,name=link_id,json=linkId,proto3" json:"link_id,omitempty"`
+	// Ticket of the page at which a browser goes on; it works once.
+	Ticket string `protobuf:"bytes,2,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// That page's URL at the gateway, filled in by the gateway.
+	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
+	// When it ends, if nobody comes: ten minutes.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginLinkResponse) Reset() {
+	*x = BeginLinkResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginLinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginLinkResponse) ProtoMessage() {}
+
+func (x *BeginLinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginLinkResponse.ProtoReflect.Descriptor instead.
+func (*BeginLinkResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BeginLinkResponse) GetLinkId() string {
+	if x != nil {
+		return x.LinkId
+	}
+	return ""
+}
+
+func (x *BeginLinkResponse) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *BeginLinkResponse) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *BeginLinkResponse) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// GetLinkRequest names a pending link.
+type GetLinkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	LinkId        string `protobuf:"bytes,1,opt,name=link_id,json=linkId,proto3" json:"link_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLinkRequest) Reset() {
+	*x = GetLinkRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLinkRequest) ProtoMessage() {}
+
+func (x *GetLinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLinkRequest.ProtoReflect.Descriptor instead.
+func (*GetLinkRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GetLinkRequest) GetLinkId() string {
+	if x != nil {
+		return x.LinkId
+	}
+	return ""
+}
+
+// GetLinkResponse says how far it has come.
+type GetLinkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// State.
+	State LinkState `protobuf:"varint,1,opt,name=state,proto3,enum=catalogsync.auth.v1.LinkState" json:"state,omitempty"`
+	// The connection, once linked.
+	Connection *Connection `protobuf:"bytes,2,opt,name=connection,proto3" json:"connection,omitempty"`
+	// Salesforce's or our code, once failed.
+	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// What happened, in Salesforce's own words where it said something.
+	ErrorDescription string `protobuf:"bytes,4,opt,name=error_description,json=errorDescription,proto3" json:"error_description,omitempty"`
+	// What to do about it.
+	Advice        string `protobuf:"bytes,5,opt,name=advice,proto3" json:"advice,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLinkResponse) Reset() {
+	*x = GetLinkResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLinkResponse) ProtoMessage() {}
+
+func (x *GetLinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLinkResponse.ProtoReflect.Descriptor instead.
+func (*GetLinkResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GetLinkResponse) GetState() LinkState {
+	if x != nil {
+		return x.State
+	}
+	return LinkState_LINK_STATE_UNSPECIFIED
+}
+
+func (x *GetLinkResponse) GetConnection() *Connection {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+func (x *GetLinkResponse) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *GetLinkResponse) GetErrorDescription() string {
+	if x != nil {
+		return x.ErrorDescription
+	}
+	return ""
+}
+
+func (x *GetLinkResponse) GetAdvice() string {
+	if x != nil {
+		return x.Advice
+	}
+	return ""
+}
+
+// ShowLinkRequest holds a ticket.
+type ShowLinkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ticket.
+	Ticket        string `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShowLinkRequest) Reset() {
+	*x = ShowLinkRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShowLinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShowLinkRequest) ProtoMessage() {}
+
+func (x *ShowLinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShowLinkRequest.ProtoReflect.Descriptor instead.
+func (*ShowLinkRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ShowLinkRequest) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+// ShowLinkResponse says whose link it is.
+type ShowLinkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Who began it.
+	Author string `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
+	// Host at which consent is asked for.
+	Host          string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShowLinkResponse) Reset() {
+	*x = ShowLinkResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShowLinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShowLinkResponse) ProtoMessage() {}
+
+func (x *ShowLinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShowLinkResponse.ProtoReflect.Descriptor instead.
+func (*ShowLinkResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ShowLinkResponse) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *ShowLinkResponse) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *ShowLinkResponse) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+// OpenLinkRequest binds a pending link to a browser.
+type OpenLinkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ticket.
+	Ticket string `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// SHA-256 of the browser session's cookie.
+	SessionHash []byte `protobuf:"bytes,2,opt,name=session_hash,json=sessionHash,proto3" json:"session_hash,omitempty"`
+	// The gateway's callback URL, as it is registered with the app.
+	RedirectUri   string `protobuf:"bytes,3,opt,name=redirect_uri,json=redirectUri,proto3" json:"redirect_uri,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenLinkRequest) Reset() {
+	*x = OpenLinkRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenLinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenLinkRequest) ProtoMessage() {}
+
+func (x *OpenLinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenLinkRequest.ProtoReflect.Descriptor instead.
+func (*OpenLinkRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *OpenLinkRequest) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *OpenLinkRequest) GetSessionHash() []byte {
+	if x != nil {
+		return x.SessionHash
+	}
+	return nil
+}
+
+func (x *OpenLinkRequest) GetRedirectUri() string {
+	if x != nil {
+		return x.RedirectUri
+	}
+	return ""
+}
+
+// OpenLinkResponse says where the browser goes.
+type OpenLinkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Salesforce's authorize URL.
+	AuthorizeUrl  string `protobuf:"bytes,1,opt,name=authorize_url,json=authorizeUrl,proto3" json:"authorize_url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenLinkResponse) Reset() {
+	*x = OpenLinkResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenLinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenLinkResponse) ProtoMessage() {}
+
+func (x *OpenLinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenLinkResponse.ProtoReflect.Descriptor instead.
+func (*OpenLinkResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *OpenLinkResponse) GetAuthorizeUrl() string {
+	if x != nil {
+		return x.AuthorizeUrl
+	}
+	return ""
+}
+
+// FinishLinkRequest holds what the redirect brought.
+type FinishLinkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state.
+	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// SHA-256 of the browser session's cookie.
+	SessionHash []byte `protobuf:"bytes,2,opt,name=session_hash,json=sessionHash,proto3" json:"session_hash,omitempty"`
+	// The code, decoded once; or error.
+	Code string `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
+	// Salesforce's error code.
+	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// Salesforce's own words.
+	ErrorDescription string `protobuf:"bytes,5,opt,name=error_description,json=errorDescription,proto3" json:"error_description,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *FinishLinkRequest) Reset() {
+	*x = FinishLinkRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FinishLinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FinishLinkRequest) ProtoMessage() {}
+
+func (x *FinishLinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FinishLinkRequest.ProtoReflect.Descriptor instead.
+func (*FinishLinkRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *FinishLinkRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *FinishLinkRequest) GetSessionHash() []byte {
+	if x != nil {
+		return x.SessionHash
+	}
+	return nil
+}
+
+func (x *FinishLinkRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *FinishLinkRequest) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *FinishLinkRequest) GetErrorDescription() string {
+	if x != nil {
+		return x.ErrorDescription
+	}
+	return ""
+}
+
+// FinishLinkResponse says how it ended. A refusal by Salesforce is a result, not an error.
+type FinishLinkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it ended.
+	Link          *GetLinkResponse `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FinishLinkResponse) Reset() {
+	*x = FinishLinkResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FinishLinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FinishLinkResponse) ProtoMessage() {}
+
+func (x *FinishLinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FinishLinkResponse.ProtoReflect.Descriptor instead.
+func (*FinishLinkResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *FinishLinkResponse) GetLink() *GetLinkResponse {
+	if x != nil {
+		return x.Link
+	}
+	return nil
+}
+
+// UpdateConnectionRequest changes what an admin says of a connection.
+type UpdateConnectionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection.
+	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// Name; as it is where empty.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Company names, replacing the present ones.
+	CompanyNames  []string `protobuf:"bytes,3,rep,name=company_names,json=companyNames,proto3" json:"company_names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateConnectionRequest) Reset() {
+	*x = UpdateConnectionRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateConnectionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateConnectionRequest) ProtoMessage() {}
+
+func (x *UpdateConnectionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateConnectionRequest.ProtoReflect.Descriptor instead.
+func (*UpdateConnectionRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *UpdateConnectionRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+func (x *UpdateConnectionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateConnectionRequest) GetCompanyNames() []string {
+	if x != nil {
+		return x.CompanyNames
+	}
+	return nil
+}
+
+// UpdateConnectionResponse holds the connection.
+type UpdateConnectionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection.
+	Connection    *Connection `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateConnectionResponse) Reset() {
+	*x = UpdateConnectionResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateConnectionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateConnectionResponse) ProtoMessage() {}
+
+func (x *UpdateConnectionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateConnectionResponse.ProtoReflect.Descriptor instead.
+func (*UpdateConnectionResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *UpdateConnectionResponse) GetConnection() *Connection {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+// UnlinkConnectionRequest names a connection.
+type UnlinkConnectionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id; the tenant's write target where empty.
+	ConnectionId  string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnlinkConnectionRequest) Reset() {
+	*x = UnlinkConnectionRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnlinkConnectionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnlinkConnectionRequest) ProtoMessage() {}
+
+func (x *UnlinkConnectionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnlinkConnectionRequest.ProtoReflect.Descriptor instead.
+func (*UnlinkConnectionRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *UnlinkConnectionRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+// UnlinkConnectionResponse says what was done.
+type UnlinkConnectionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection, unlinked.
+	Connection *Connection `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	// Whether Salesforce confirmed the revocation, or had nothing left to revoke.
+	Revoked bool `protobuf:"varint,2,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// Why not, and where to revoke by hand.
+	RevokeProblem string `protobuf:"bytes,3,opt,name=revoke_problem,json=revokeProblem,proto3" json:"revoke_problem,omitempty"`
+	// Whether the tenant's data key was destroyed with its last connection.
+	DataKeyDestroyed bool `protobuf:"varint,4,opt,name=data_key_destroyed,json=dataKeyDestroyed,proto3" json:"data_key_destroyed,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *UnlinkConnectionResponse) Reset() {
+	*x = UnlinkConnectionResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnlinkConnectionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnlinkConnectionResponse) ProtoMessage() {}
+
+func (x *UnlinkConnectionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnlinkConnectionResponse.ProtoReflect.Descriptor instead.
+func (*UnlinkConnectionResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UnlinkConnectionResponse) GetConnection() *Connection {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+func (x *UnlinkConnectionResponse) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+func (x *UnlinkConnectionResponse) GetRevokeProblem() string {
+	if x != nil {
+		return x.RevokeProblem
+	}
+	return ""
+}
+
+func (x *UnlinkConnectionResponse) GetDataKeyDestroyed() bool {
+	if x != nil {
+		return x.DataKeyDestroyed
+	}
+	return false
+}
+
+// SigningKey is a key pair of the JWT bearer flow, without the private key.
+type SigningKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Self-signed certificate, PEM; upload it to the app in Salesforce.
+	CertificatePem string `protobuf:"bytes,2,opt,name=certificate_pem,json=certificatePem,proto3" json:"certificate_pem,omitempty"`
+	// SHA-256 fingerprint of the certificate, hex.
+	Fingerprint string `protobuf:"bytes,3,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// When it was made.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When the certificate ends.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The connection that uses it; empty for none.
+	ConnectionId  string `protobuf:"bytes,6,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SigningKey) Reset() {
+	*x = SigningKey{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SigningKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SigningKey) ProtoMessage() {}
+
+func (x *SigningKey) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SigningKey.ProtoReflect.Descriptor instead.
+func (*SigningKey) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SigningKey) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SigningKey) GetCertificatePem() string {
+	if x != nil {
+		return x.CertificatePem
+	}
+	return ""
+}
+
+func (x *SigningKey) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *SigningKey) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *SigningKey) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *SigningKey) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+// CreateSigningKeyRequest asks for a key pair.
+type CreateSigningKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Common name of the certificate; "catalogsync TENANT" where empty.
+	CommonName    string `protobuf:"bytes,1,opt,name=common_name,json=commonName,proto3" json:"common_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateSigningKeyRequest) Reset() {
+	*x = CreateSigningKeyRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateSigningKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateSigningKeyRequest) ProtoMessage() {}
+
+func (x *CreateSigningKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateSigningKeyRequest.ProtoReflect.Descriptor instead.
+func (*CreateSigningKeyRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CreateSigningKeyRequest) GetCommonName() string {
+	if x != nil {
+		return x.CommonName
+	}
+	return ""
+}
+
+// CreateSigningKeyResponse holds it.
+type CreateSigningKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key           *SigningKey `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateSigningKeyResponse) Reset() {
+	*x = CreateSigningKeyResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateSigningKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateSigningKeyResponse) ProtoMessage() {}
+
+func (x *CreateSigningKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateSigningKeyResponse.ProtoReflect.Descriptor instead.
+func (*CreateSigningKeyResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CreateSigningKeyResponse) GetKey() *SigningKey {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+// ListSigningKeysRequest asks for all keys of the caller's tenant.
+type ListSigningKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSigningKeysRequest) Reset() {
+	*x = ListSigningKeysRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSigningKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSigningKeysRequest) ProtoMessage() {}
+
+func (x *ListSigningKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSigningKeysRequest.ProtoReflect.Descriptor instead.
+func (*ListSigningKeysRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{21}
+}
+
+// ListSigningKeysResponse holds them.
+type ListSigningKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Oldest first.
+	Keys          []*SigningKey `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSigningKeysResponse) Reset() {
+	*x = ListSigningKeysResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSigningKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSigningKeysResponse) ProtoMessage() {}
+
+func (x *ListSigningKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSigningKeysResponse.ProtoReflect.Descriptor instead.
+func (*ListSigningKeysResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListSigningKeysResponse) GetKeys() []*SigningKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
 
 // LinkConnectionResponse holds the new or renewed connection.
 type LinkConnectionResponse struct {
@@ -442,7 +1930,7 @@ type LinkConnectionResponse struct {
 
 func (x *LinkConnectionResponse) Reset() {
 	*x = LinkConnectionResponse{}
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[3]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +1942,7 @@ func (x *LinkConnectionResponse) String() string {
 func (*LinkConnectionResponse) ProtoMessage() {}
 
 func (x *LinkConnectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[3]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +1955,7 @@ func (x *LinkConnectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkConnectionResponse.ProtoReflect.Descriptor instead.
 func (*LinkConnectionResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{3}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LinkConnectionResponse) GetConnection() *Connection {
@@ -488,7 +1976,7 @@ type GetConnectionRequest struct {
 
 func (x *GetConnectionRequest) Reset() {
 	*x = GetConnectionRequest{}
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[4]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -500,7 +1988,7 @@ func (x *GetConnectionRequest) String() string {
 func (*GetConnectionRequest) ProtoMessage() {}
 
 func (x *GetConnectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[4]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -513,7 +2001,7 @@ func (x *GetConnectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConnectionRequest.ProtoReflect.Descriptor instead.
 func (*GetConnectionRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{4}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetConnectionRequest) GetConnectionId() string {
@@ -534,7 +2022,7 @@ type GetConnectionResponse struct {
 
 func (x *GetConnectionResponse) Reset() {
 	*x = GetConnectionResponse{}
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[5]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -546,7 +2034,7 @@ func (x *GetConnectionResponse) String() string {
 func (*GetConnectionResponse) ProtoMessage() {}
 
 func (x *GetConnectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[5]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -559,7 +2047,7 @@ func (x *GetConnectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConnectionResponse.ProtoReflect.Descriptor instead.
 func (*GetConnectionResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{5}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetConnectionResponse) GetConnection() *Connection {
@@ -578,7 +2066,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[6]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -590,7 +2078,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[6]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -603,7 +2091,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{6}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{26}
 }
 
 // ListConnectionsResponse holds them.
@@ -617,7 +2105,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[7]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +2117,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[7]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +2130,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{7}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -663,7 +2151,7 @@ type TestConnectionRequest struct {
 
 func (x *TestConnectionRequest) Reset() {
 	*x = TestConnectionRequest{}
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[8]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +2163,7 @@ func (x *TestConnectionRequest) String() string {
 func (*TestConnectionRequest) ProtoMessage() {}
 
 func (x *TestConnectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[8]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +2176,7 @@ func (x *TestConnectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestConnectionRequest.ProtoReflect.Descriptor instead.
 func (*TestConnectionRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{8}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TestConnectionRequest) GetConnectionId() string {
@@ -717,7 +2205,7 @@ type TestConnectionResponse struct {
 
 func (x *TestConnectionResponse) Reset() {
 	*x = TestConnectionResponse{}
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[9]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +2217,7 @@ func (x *TestConnectionResponse) String() string {
 func (*TestConnectionResponse) ProtoMessage() {}
 
 func (x *TestConnectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[9]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +2230,7 @@ func (x *TestConnectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestConnectionResponse.ProtoReflect.Descriptor instead.
 func (*TestConnectionResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{9}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TestConnectionResponse) GetOk() bool {
@@ -785,17 +2273,19 @@ type GetAccessTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The connection.
 	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
-	// The run that it is for.
-	RunId string `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// The task whose lease the caller holds; or grant.
+	Lease *TaskLease `protobuf:"bytes,2,opt,name=lease,proto3" json:"lease,omitempty"`
 	// A token that Salesforce has just refused with INVALID_SESSION_ID; empty otherwise.
 	RejectedAccessToken string `protobuf:"bytes,3,opt,name=rejected_access_token,json=rejectedAccessToken,proto3" json:"rejected_access_token,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// A grant of CreateGrant.
+	Grant         string `protobuf:"bytes,4,opt,name=grant,proto3" json:"grant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetAccessTokenRequest) Reset() {
 	*x = GetAccessTokenRequest{}
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[10]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +2297,7 @@ func (x *GetAccessTokenRequest) String() string {
 func (*GetAccessTokenRequest) ProtoMessage() {}
 
 func (x *GetAccessTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[10]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +2310,7 @@ func (x *GetAccessTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccessTokenRequest.ProtoReflect.Descriptor instead.
 func (*GetAccessTokenRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{10}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetAccessTokenRequest) GetConnectionId() string {
@@ -830,11 +2320,11 @@ func (x *GetAccessTokenRequest) GetConnectionId() string {
 	return ""
 }
 
-func (x *GetAccessTokenRequest) GetRunId() string {
+func (x *GetAccessTokenRequest) GetLease() *TaskLease {
 	if x != nil {
-		return x.RunId
+		return x.Lease
 	}
-	return ""
+	return nil
 }
 
 func (x *GetAccessTokenRequest) GetRejectedAccessToken() string {
@@ -842,6 +2332,490 @@ func (x *GetAccessTokenRequest) GetRejectedAccessToken() string {
 		return x.RejectedAccessToken
 	}
 	return ""
+}
+
+func (x *GetAccessTokenRequest) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+// TaskLease names a task of the ledger and the epoch under which it is held.
+type TaskLease struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Stage.
+	Stage string `protobuf:"bytes,2,opt,name=stage,proto3" json:"stage,omitempty"`
+	// Number within the stage.
+	Number int32 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	// Lease epoch.
+	Epoch         uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskLease) Reset() {
+	*x = TaskLease{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskLease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskLease) ProtoMessage() {}
+
+func (x *TaskLease) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskLease.ProtoReflect.Descriptor instead.
+func (*TaskLease) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *TaskLease) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *TaskLease) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *TaskLease) GetNumber() int32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *TaskLease) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// CreateGrantRequest names the connection that a request is about.
+type CreateGrantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection, which belongs to the caller's tenant.
+	ConnectionId  string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateGrantRequest) Reset() {
+	*x = CreateGrantRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateGrantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateGrantRequest) ProtoMessage() {}
+
+func (x *CreateGrantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateGrantRequest.ProtoReflect.Descriptor instead.
+func (*CreateGrantRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *CreateGrantRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+// CreateGrantResponse holds the grant.
+type CreateGrantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The grant.
+	Grant         string `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateGrantResponse) Reset() {
+	*x = CreateGrantResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateGrantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateGrantResponse) ProtoMessage() {}
+
+func (x *CreateGrantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateGrantResponse.ProtoReflect.Descriptor instead.
+func (*CreateGrantResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *CreateGrantResponse) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+// GetDataKeyRequest asks for a data key of the caller's tenant.
+type GetDataKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version, from 1; the present one where 0.
+	Version int32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// The tenant, for a service that works for all of them; it must be that of the caller where there is one.
+	Tenant        string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDataKeyRequest) Reset() {
+	*x = GetDataKeyRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDataKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDataKeyRequest) ProtoMessage() {}
+
+func (x *GetDataKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDataKeyRequest.ProtoReflect.Descriptor instead.
+func (*GetDataKeyRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *GetDataKeyRequest) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *GetDataKeyRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+// GetDataKeyResponse holds it.
+type GetDataKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version, from 1.
+	Version int32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// AES-256 key. Kept in memory alone.
+	Key           []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDataKeyResponse) Reset() {
+	*x = GetDataKeyResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDataKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDataKeyResponse) ProtoMessage() {}
+
+func (x *GetDataKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDataKeyResponse.ProtoReflect.Descriptor instead.
+func (*GetDataKeyResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *GetDataKeyResponse) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *GetDataKeyResponse) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+// RotateKeysRequest asks for a rotation.
+type RotateKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only go on with a rotation that was cut off.
+	ResumeOnly    bool `protobuf:"varint,1,opt,name=resume_only,json=resumeOnly,proto3" json:"resume_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysRequest) Reset() {
+	*x = RotateKeysRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysRequest) ProtoMessage() {}
+
+func (x *RotateKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeysRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RotateKeysRequest) GetResumeOnly() bool {
+	if x != nil {
+		return x.ResumeOnly
+	}
+	return false
+}
+
+// RotateKeysResponse is the progress.
+type RotateKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the primary key.
+	PrimaryKeyId uint32 `protobuf:"varint,1,opt,name=primary_key_id,json=primaryKeyId,proto3" json:"primary_key_id,omitempty"`
+	// Sealed records in all.
+	Total int64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	// Of them, encrypted anew.
+	Done int64 `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
+	// Keys that were taken away because nothing needs them any more.
+	RetiredKeyIds []uint32 `protobuf:"varint,4,rep,packed,name=retired_key_ids,json=retiredKeyIds,proto3" json:"retired_key_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysResponse) Reset() {
+	*x = RotateKeysResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysResponse) ProtoMessage() {}
+
+func (x *RotateKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeysResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *RotateKeysResponse) GetPrimaryKeyId() uint32 {
+	if x != nil {
+		return x.PrimaryKeyId
+	}
+	return 0
+}
+
+func (x *RotateKeysResponse) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *RotateKeysResponse) GetDone() int64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *RotateKeysResponse) GetRetiredKeyIds() []uint32 {
+	if x != nil {
+		return x.RetiredKeyIds
+	}
+	return nil
+}
+
+// DestroyDataKeyRequest asks for the destruction of the data key of the caller's tenant.
+type DestroyDataKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant's name once more, so that nobody does it by mistake.
+	ConfirmTenant string `protobuf:"bytes,1,opt,name=confirm_tenant,json=confirmTenant,proto3" json:"confirm_tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DestroyDataKeyRequest) Reset() {
+	*x = DestroyDataKeyRequest{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DestroyDataKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DestroyDataKeyRequest) ProtoMessage() {}
+
+func (x *DestroyDataKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DestroyDataKeyRequest.ProtoReflect.Descriptor instead.
+func (*DestroyDataKeyRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *DestroyDataKeyRequest) GetConfirmTenant() string {
+	if x != nil {
+		return x.ConfirmTenant
+	}
+	return ""
+}
+
+// DestroyDataKeyResponse is empty.
+type DestroyDataKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DestroyDataKeyResponse) Reset() {
+	*x = DestroyDataKeyResponse{}
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DestroyDataKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DestroyDataKeyResponse) ProtoMessage() {}
+
+func (x *DestroyDataKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DestroyDataKeyResponse.ProtoReflect.Descriptor instead.
+func (*DestroyDataKeyResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{39}
 }
 
 // GetAccessTokenResponse holds an access token.
@@ -859,7 +2833,7 @@ type GetAccessTokenResponse struct {
 
 func (x *GetAccessTokenResponse) Reset() {
 	*x = GetAccessTokenResponse{}
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[11]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -871,7 +2845,7 @@ func (x *GetAccessTokenResponse) String() string {
 func (*GetAccessTokenResponse) ProtoMessage() {}
 
 func (x *GetAccessTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[11]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -884,7 +2858,7 @@ func (x *GetAccessTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccessTokenResponse.ProtoReflect.Descriptor instead.
 func (*GetAccessTokenResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{11}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetAccessTokenResponse) GetAccessToken() string {
@@ -917,7 +2891,7 @@ type ListLinkedConnectionsRequest struct {
 
 func (x *ListLinkedConnectionsRequest) Reset() {
 	*x = ListLinkedConnectionsRequest{}
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[12]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +2903,7 @@ func (x *ListLinkedConnectionsRequest) String() string {
 func (*ListLinkedConnectionsRequest) ProtoMessage() {}
 
 func (x *ListLinkedConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[12]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +2916,7 @@ func (x *ListLinkedConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinkedConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListLinkedConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{12}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{41}
 }
 
 // ListLinkedConnectionsResponse holds one of them.
@@ -956,7 +2930,7 @@ type ListLinkedConnectionsResponse struct {
 
 func (x *ListLinkedConnectionsResponse) Reset() {
 	*x = ListLinkedConnectionsResponse{}
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[13]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +2942,7 @@ func (x *ListLinkedConnectionsResponse) String() string {
 func (*ListLinkedConnectionsResponse) ProtoMessage() {}
 
 func (x *ListLinkedConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[13]
+	mi := &file_catalogsync_auth_v1_auth_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +2955,7 @@ func (x *ListLinkedConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinkedConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListLinkedConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{13}
+	return file_catalogsync_auth_v1_auth_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListLinkedConnectionsResponse) GetConnection() *Connection {
@@ -995,7 +2969,7 @@ var File_catalogsync_auth_v1_auth_proto protoreflect.FileDescriptor
 
 const file_catalogsync_auth_v1_auth_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecatalogsync/auth/v1/auth.proto\x12\x13catalogsync.auth.v1\x1a$catalogsync/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x03\n" +
+	"\x1ecatalogsync/auth/v1/auth.proto\x12\x13catalogsync.auth.v1\x1a$catalogsync/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe8\x05\n" +
 	"\n" +
 	"Connection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
@@ -1010,15 +2984,121 @@ const file_catalogsync_auth_v1_auth_proto_rawDesc = "" +
 	"\busername\x18\n" +
 	" \x01(\tR\busername\x12\x17\n" +
 	"\auser_id\x18\v \x01(\tR\x06userId\x127\n" +
-	"\tlinked_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\blinkedAt\"Z\n" +
+	"\tlinked_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\blinkedAt\x126\n" +
+	"\apurpose\x18\r \x01(\x0e2\x1c.catalogsync.auth.v1.PurposeR\apurpose\x12#\n" +
+	"\rcompany_names\x18\x0e \x03(\tR\fcompanyNames\x12\x19\n" +
+	"\borg_name\x18\x0f \x01(\tR\aorgName\x12\x1d\n" +
+	"\n" +
+	"user_email\x18\x10 \x01(\tR\tuserEmail\x12\x16\n" +
+	"\x06scopes\x18\x11 \x03(\tR\x06scopes\x12\x1f\n" +
+	"\vreason_code\x18\x12 \x01(\tR\n" +
+	"reasonCode\x125\n" +
+	"\btoken_at\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\atokenAt\x12;\n" +
+	"\vunlinked_at\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"unlinkedAt\x12\x1b\n" +
+	"\tclient_id\x18\x15 \x01(\tR\bclientId\"Z\n" +
 	"\x11ClientCredentials\x12\x1b\n" +
 	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12(\n" +
-	"\rclient_secret\x18\x02 \x01(\tB\x03\x80\x01\x01R\fclientSecret\"\xa7\x01\n" +
+	"\rclient_secret\x18\x02 \x01(\tB\x03\x80\x01\x01R\fclientSecret\"\xb3\x01\n" +
+	"\tJwtBearer\x12\x1b\n" +
+	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12\x1a\n" +
+	"\busername\x18\x02 \x01(\tR\busername\x12+\n" +
+	"\x0fprivate_key_pem\x18\x03 \x01(\tB\x03\x80\x01\x01R\rprivateKeyPem\x12$\n" +
+	"\x0esigning_key_id\x18\x04 \x01(\tR\fsigningKeyId\x12\x1a\n" +
+	"\baudience\x18\x05 \x01(\tR\baudience\"\x8b\x03\n" +
 	"\x15LinkConnectionRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12W\n" +
-	"\x12client_credentials\x18\x03 \x01(\v2&.catalogsync.auth.v1.ClientCredentialsH\x00R\x11clientCredentialsB\r\n" +
-	"\vcredentials\"Y\n" +
+	"\x12client_credentials\x18\x03 \x01(\v2&.catalogsync.auth.v1.ClientCredentialsH\x00R\x11clientCredentials\x12?\n" +
+	"\n" +
+	"jwt_bearer\x18\x04 \x01(\v2\x1e.catalogsync.auth.v1.JwtBearerH\x00R\tjwtBearer\x12#\n" +
+	"\rconnection_id\x18\x05 \x01(\tR\fconnectionId\x126\n" +
+	"\apurpose\x18\x06 \x01(\x0e2\x1c.catalogsync.auth.v1.PurposeR\apurpose\x12#\n" +
+	"\rcompany_names\x18\a \x03(\tR\fcompanyNames\x12\x1f\n" +
+	"\vreplace_org\x18\b \x01(\tR\n" +
+	"replaceOrgB\r\n" +
+	"\vcredentials\"\xa4\x02\n" +
+	"\x10BeginLinkRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x1b\n" +
+	"\tclient_id\x18\x03 \x01(\tR\bclientId\x12(\n" +
+	"\rclient_secret\x18\x04 \x01(\tB\x03\x80\x01\x01R\fclientSecret\x12#\n" +
+	"\rconnection_id\x18\x05 \x01(\tR\fconnectionId\x126\n" +
+	"\apurpose\x18\x06 \x01(\x0e2\x1c.catalogsync.auth.v1.PurposeR\apurpose\x12#\n" +
+	"\rcompany_names\x18\a \x03(\tR\fcompanyNames\x12\x1f\n" +
+	"\vreplace_org\x18\b \x01(\tR\n" +
+	"replaceOrg\"\x9b\x01\n" +
+	"\x11BeginLinkResponse\x12\x17\n" +
+	"\alink_id\x18\x01 \x01(\tR\x06linkId\x12\x1b\n" +
+	"\x06ticket\x18\x02 \x01(\tB\x03\x80\x01\x01R\x06ticket\x12\x15\n" +
+	"\x03url\x18\x03 \x01(\tB\x03\x80\x01\x01R\x03url\x129\n" +
+	"\n" +
+	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\")\n" +
+	"\x0eGetLinkRequest\x12\x17\n" +
+	"\alink_id\x18\x01 \x01(\tR\x06linkId\"\xe3\x01\n" +
+	"\x0fGetLinkResponse\x124\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x1e.catalogsync.auth.v1.LinkStateR\x05state\x12?\n" +
+	"\n" +
+	"connection\x18\x02 \x01(\v2\x1f.catalogsync.auth.v1.ConnectionR\n" +
+	"connection\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12+\n" +
+	"\x11error_description\x18\x04 \x01(\tR\x10errorDescription\x12\x16\n" +
+	"\x06advice\x18\x05 \x01(\tR\x06advice\".\n" +
+	"\x0fShowLinkRequest\x12\x1b\n" +
+	"\x06ticket\x18\x01 \x01(\tB\x03\x80\x01\x01R\x06ticket\"V\n" +
+	"\x10ShowLinkResponse\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x16\n" +
+	"\x06author\x18\x02 \x01(\tR\x06author\x12\x12\n" +
+	"\x04host\x18\x03 \x01(\tR\x04host\"t\n" +
+	"\x0fOpenLinkRequest\x12\x1b\n" +
+	"\x06ticket\x18\x01 \x01(\tB\x03\x80\x01\x01R\x06ticket\x12!\n" +
+	"\fsession_hash\x18\x02 \x01(\fR\vsessionHash\x12!\n" +
+	"\fredirect_uri\x18\x03 \x01(\tR\vredirectUri\"<\n" +
+	"\x10OpenLinkResponse\x12(\n" +
+	"\rauthorize_url\x18\x01 \x01(\tB\x03\x80\x01\x01R\fauthorizeUrl\"\xad\x01\n" +
+	"\x11FinishLinkRequest\x12\x19\n" +
+	"\x05state\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05state\x12!\n" +
+	"\fsession_hash\x18\x02 \x01(\fR\vsessionHash\x12\x17\n" +
+	"\x04code\x18\x03 \x01(\tB\x03\x80\x01\x01R\x04code\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12+\n" +
+	"\x11error_description\x18\x05 \x01(\tR\x10errorDescription\"N\n" +
+	"\x12FinishLinkResponse\x128\n" +
+	"\x04link\x18\x01 \x01(\v2$.catalogsync.auth.v1.GetLinkResponseR\x04link\"w\n" +
+	"\x17UpdateConnectionRequest\x12#\n" +
+	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
+	"\rcompany_names\x18\x03 \x03(\tR\fcompanyNames\"[\n" +
+	"\x18UpdateConnectionResponse\x12?\n" +
+	"\n" +
+	"connection\x18\x01 \x01(\v2\x1f.catalogsync.auth.v1.ConnectionR\n" +
+	"connection\">\n" +
+	"\x17UnlinkConnectionRequest\x12#\n" +
+	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\"\xca\x01\n" +
+	"\x18UnlinkConnectionResponse\x12?\n" +
+	"\n" +
+	"connection\x18\x01 \x01(\v2\x1f.catalogsync.auth.v1.ConnectionR\n" +
+	"connection\x12\x18\n" +
+	"\arevoked\x18\x02 \x01(\bR\arevoked\x12%\n" +
+	"\x0erevoke_problem\x18\x03 \x01(\tR\rrevokeProblem\x12,\n" +
+	"\x12data_key_destroyed\x18\x04 \x01(\bR\x10dataKeyDestroyed\"\x82\x02\n" +
+	"\n" +
+	"SigningKey\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
+	"\x0fcertificate_pem\x18\x02 \x01(\tR\x0ecertificatePem\x12 \n" +
+	"\vfingerprint\x18\x03 \x01(\tR\vfingerprint\x129\n" +
+	"\n" +
+	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
+	"\n" +
+	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12#\n" +
+	"\rconnection_id\x18\x06 \x01(\tR\fconnectionId\":\n" +
+	"\x17CreateSigningKeyRequest\x12\x1f\n" +
+	"\vcommon_name\x18\x01 \x01(\tR\n" +
+	"commonName\"M\n" +
+	"\x18CreateSigningKeyResponse\x121\n" +
+	"\x03key\x18\x01 \x01(\v2\x1f.catalogsync.auth.v1.SigningKeyR\x03key\"\x18\n" +
+	"\x16ListSigningKeysRequest\"N\n" +
+	"\x17ListSigningKeysResponse\x123\n" +
+	"\x04keys\x18\x01 \x03(\v2\x1f.catalogsync.auth.v1.SigningKeyR\x04keys\"Y\n" +
 	"\x16LinkConnectionResponse\x12?\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\v2\x1f.catalogsync.auth.v1.ConnectionR\n" +
@@ -1041,11 +3121,38 @@ const file_catalogsync_auth_v1_auth_proto_rawDesc = "" +
 	"\x06advice\x18\x04 \x01(\tR\x06advice\x12?\n" +
 	"\n" +
 	"connection\x18\x05 \x01(\v2\x1f.catalogsync.auth.v1.ConnectionR\n" +
-	"connection\"\x8c\x01\n" +
+	"connection\"\xc6\x01\n" +
 	"\x15GetAccessTokenRequest\x12#\n" +
-	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x15\n" +
-	"\x06run_id\x18\x02 \x01(\tR\x05runId\x127\n" +
-	"\x15rejected_access_token\x18\x03 \x01(\tB\x03\x80\x01\x01R\x13rejectedAccessToken\"z\n" +
+	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x124\n" +
+	"\x05lease\x18\x02 \x01(\v2\x1e.catalogsync.auth.v1.TaskLeaseR\x05lease\x127\n" +
+	"\x15rejected_access_token\x18\x03 \x01(\tB\x03\x80\x01\x01R\x13rejectedAccessToken\x12\x19\n" +
+	"\x05grant\x18\x04 \x01(\tB\x03\x80\x01\x01R\x05grant\"f\n" +
+	"\tTaskLease\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
+	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x05R\x06number\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"9\n" +
+	"\x12CreateGrantRequest\x12#\n" +
+	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\"0\n" +
+	"\x13CreateGrantResponse\x12\x19\n" +
+	"\x05grant\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05grant\"E\n" +
+	"\x11GetDataKeyRequest\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x05R\aversion\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\tR\x06tenant\"E\n" +
+	"\x12GetDataKeyResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x05R\aversion\x12\x15\n" +
+	"\x03key\x18\x02 \x01(\fB\x03\x80\x01\x01R\x03key\"4\n" +
+	"\x11RotateKeysRequest\x12\x1f\n" +
+	"\vresume_only\x18\x01 \x01(\bR\n" +
+	"resumeOnly\"\x8c\x01\n" +
+	"\x12RotateKeysResponse\x12$\n" +
+	"\x0eprimary_key_id\x18\x01 \x01(\rR\fprimaryKeyId\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x12\n" +
+	"\x04done\x18\x03 \x01(\x03R\x04done\x12&\n" +
+	"\x0fretired_key_ids\x18\x04 \x03(\rR\rretiredKeyIds\">\n" +
+	"\x15DestroyDataKeyRequest\x12%\n" +
+	"\x0econfirm_tenant\x18\x01 \x01(\tR\rconfirmTenant\"\x18\n" +
+	"\x16DestroyDataKeyResponse\"z\n" +
 	"\x16GetAccessTokenResponse\x12&\n" +
 	"\faccess_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\vaccessToken\x12!\n" +
 	"\finstance_url\x18\x02 \x01(\tR\vinstanceUrl\x12\x15\n" +
@@ -1054,7 +3161,11 @@ const file_catalogsync_auth_v1_auth_proto_rawDesc = "" +
 	"\x1dListLinkedConnectionsResponse\x12?\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\v2\x1f.catalogsync.auth.v1.ConnectionR\n" +
-	"connection*\xb3\x01\n" +
+	"connection*P\n" +
+	"\aPurpose\x12\x17\n" +
+	"\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14PURPOSE_WRITE_TARGET\x10\x01\x12\x12\n" +
+	"\x0ePURPOSE_SOURCE\x10\x02*\xb3\x01\n" +
 	"\x0fConnectionState\x12 \n" +
 	"\x1cCONNECTION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CONNECTION_STATE_LINKING\x10\x01\x12\x1b\n" +
@@ -1065,15 +3176,40 @@ const file_catalogsync_auth_v1_auth_proto_rawDesc = "" +
 	"\x10FLOW_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17FLOW_CLIENT_CREDENTIALS\x10\x01\x12\x13\n" +
 	"\x0fFLOW_WEB_SERVER\x10\x02\x12\x13\n" +
-	"\x0fFLOW_JWT_BEARER\x10\x032\xdf\x03\n" +
+	"\x0fFLOW_JWT_BEARER\x10\x03*\x9c\x01\n" +
+	"\tLinkState\x12\x1a\n" +
+	"\x16LINK_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12LINK_STATE_PENDING\x10\x01\x12\x15\n" +
+	"\x11LINK_STATE_OPENED\x10\x02\x12\x15\n" +
+	"\x11LINK_STATE_LINKED\x10\x03\x12\x15\n" +
+	"\x11LINK_STATE_FAILED\x10\x04\x12\x16\n" +
+	"\x12LINK_STATE_EXPIRED\x10\x052\xc6\v\n" +
 	"\x11ConnectionService\x12q\n" +
-	"\x0eLinkConnection\x12*.catalogsync.auth.v1.LinkConnectionRequest\x1a+.catalogsync.auth.v1.LinkConnectionResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12n\n" +
+	"\x0eLinkConnection\x12*.catalogsync.auth.v1.LinkConnectionRequest\x1a+.catalogsync.auth.v1.LinkConnectionResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12b\n" +
+	"\tBeginLink\x12%.catalogsync.auth.v1.BeginLinkRequest\x1a&.catalogsync.auth.v1.BeginLinkResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12\\\n" +
+	"\aGetLink\x12#.catalogsync.auth.v1.GetLinkRequest\x1a$.catalogsync.auth.v1.GetLinkResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12h\n" +
+	"\bShowLink\x12$.catalogsync.auth.v1.ShowLinkRequest\x1a%.catalogsync.auth.v1.ShowLinkResponse\"\x0f\xa2\xbb\x18\v\b\x01\x12\agateway\x12h\n" +
+	"\bOpenLink\x12$.catalogsync.auth.v1.OpenLinkRequest\x1a%.catalogsync.auth.v1.OpenLinkResponse\"\x0f\xa2\xbb\x18\v\b\x01\x12\agateway\x12n\n" +
+	"\n" +
+	"FinishLink\x12&.catalogsync.auth.v1.FinishLinkRequest\x1a'.catalogsync.auth.v1.FinishLinkResponse\"\x0f\xa2\xbb\x18\v\b\x01\x12\agateway\x12w\n" +
+	"\x10UpdateConnection\x12,.catalogsync.auth.v1.UpdateConnectionRequest\x1a-.catalogsync.auth.v1.UpdateConnectionResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12w\n" +
+	"\x10UnlinkConnection\x12,.catalogsync.auth.v1.UnlinkConnectionRequest\x1a-.catalogsync.auth.v1.UnlinkConnectionResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12w\n" +
+	"\x10CreateSigningKey\x12,.catalogsync.auth.v1.CreateSigningKeyRequest\x1a-.catalogsync.auth.v1.CreateSigningKeyResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12t\n" +
+	"\x0fListSigningKeys\x12+.catalogsync.auth.v1.ListSigningKeysRequest\x1a,.catalogsync.auth.v1.ListSigningKeysResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12n\n" +
 	"\rGetConnection\x12).catalogsync.auth.v1.GetConnectionRequest\x1a*.catalogsync.auth.v1.GetConnectionResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12t\n" +
 	"\x0fListConnections\x12+.catalogsync.auth.v1.ListConnectionsRequest\x1a,.catalogsync.auth.v1.ListConnectionsResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12q\n" +
-	"\x0eTestConnection\x12*.catalogsync.auth.v1.TestConnectionRequest\x1a+.catalogsync.auth.v1.TestConnectionResponse\"\x06\xa2\xbb\x18\x02\b\x032\x8c\x02\n" +
-	"\fTokenService\x12q\n" +
-	"\x0eGetAccessToken\x12*.catalogsync.auth.v1.GetAccessTokenRequest\x1a+.catalogsync.auth.v1.GetAccessTokenResponse\"\x06\xa2\xbb\x18\x02\b\x01\x12\x88\x01\n" +
-	"\x15ListLinkedConnections\x121.catalogsync.auth.v1.ListLinkedConnectionsRequest\x1a2.catalogsync.auth.v1.ListLinkedConnectionsResponse\"\x06\xa2\xbb\x18\x02\b\x010\x01B\xd5\x01\n" +
+	"\x0eTestConnection\x12*.catalogsync.auth.v1.TestConnectionRequest\x1a+.catalogsync.auth.v1.TestConnectionResponse\"\x06\xa2\xbb\x18\x02\b\x032\x8b\x04\n" +
+	"\fTokenService\x12~\n" +
+	"\x0eGetAccessToken\x12*.catalogsync.auth.v1.GetAccessTokenRequest\x1a+.catalogsync.auth.v1.GetAccessTokenResponse\"\x13\xa2\xbb\x18\x0f\b\x01\x12\vsync-worker\x12q\n" +
+	"\vCreateGrant\x12'.catalogsync.auth.v1.CreateGrantRequest\x1a(.catalogsync.auth.v1.CreateGrantResponse\"\x0f\xa2\xbb\x18\v\b\x01\x12\agateway\x12r\n" +
+	"\n" +
+	"GetDataKey\x12&.catalogsync.auth.v1.GetDataKeyRequest\x1a'.catalogsync.auth.v1.GetDataKeyResponse\"\x13\xa2\xbb\x18\x0f\b\x01\x12\vsync-worker\x12\x93\x01\n" +
+	"\x15ListLinkedConnections\x121.catalogsync.auth.v1.ListLinkedConnectionsRequest\x1a2.catalogsync.auth.v1.ListLinkedConnectionsResponse\"\x11\xa2\xbb\x18\r\b\x01\x12\tscheduler0\x012\xe8\x01\n" +
+	"\n" +
+	"KeyService\x12g\n" +
+	"\n" +
+	"RotateKeys\x12&.catalogsync.auth.v1.RotateKeysRequest\x1a'.catalogsync.auth.v1.RotateKeysResponse\"\x06\xa2\xbb\x18\x02\b\x050\x01\x12q\n" +
+	"\x0eDestroyDataKey\x12*.catalogsync.auth.v1.DestroyDataKeyRequest\x1a+.catalogsync.auth.v1.DestroyDataKeyResponse\"\x06\xa2\xbb\x18\x02\b\x04B\xd5\x01\n" +
 	"\x17com.catalogsync.auth.v1B\tAuthProtoP\x01ZAgithub.com/catalogsync/catalogsync/gen/catalogsync/auth/v1;authv1\xa2\x02\x03CAX\xaa\x02\x13Catalogsync.Auth.V1\xca\x02\x13Catalogsync\\Auth\\V1\xe2\x02\x1fCatalogsync\\Auth\\V1\\GPBMetadata\xea\x02\x15Catalogsync::Auth::V1b\x06proto3"
 
 var (
@@ -1088,54 +3224,128 @@ func file_catalogsync_auth_v1_auth_proto_rawDescGZIP() []byte {
 	return file_catalogsync_auth_v1_auth_proto_rawDescData
 }
 
-var file_catalogsync_auth_v1_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_catalogsync_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_catalogsync_auth_v1_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_catalogsync_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_catalogsync_auth_v1_auth_proto_goTypes = []any{
-	(ConnectionState)(0),                  // 0: catalogsync.auth.v1.ConnectionState
-	(Flow)(0),                             // 1: catalogsync.auth.v1.Flow
-	(*Connection)(nil),                    // 2: catalogsync.auth.v1.Connection
-	(*ClientCredentials)(nil),             // 3: catalogsync.auth.v1.ClientCredentials
-	(*LinkConnectionRequest)(nil),         // 4: catalogsync.auth.v1.LinkConnectionRequest
-	(*LinkConnectionResponse)(nil),        // 5: catalogsync.auth.v1.LinkConnectionResponse
-	(*GetConnectionRequest)(nil),          // 6: catalogsync.auth.v1.GetConnectionRequest
-	(*GetConnectionResponse)(nil),         // 7: catalogsync.auth.v1.GetConnectionResponse
-	(*ListConnectionsRequest)(nil),        // 8: catalogsync.auth.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),       // 9: catalogsync.auth.v1.ListConnectionsResponse
-	(*TestConnectionRequest)(nil),         // 10: catalogsync.auth.v1.TestConnectionRequest
-	(*TestConnectionResponse)(nil),        // 11: catalogsync.auth.v1.TestConnectionResponse
-	(*GetAccessTokenRequest)(nil),         // 12: catalogsync.auth.v1.GetAccessTokenRequest
-	(*GetAccessTokenResponse)(nil),        // 13: catalogsync.auth.v1.GetAccessTokenResponse
-	(*ListLinkedConnectionsRequest)(nil),  // 14: catalogsync.auth.v1.ListLinkedConnectionsRequest
-	(*ListLinkedConnectionsResponse)(nil), // 15: catalogsync.auth.v1.ListLinkedConnectionsResponse
-	(*timestamppb.Timestamp)(nil),         // 16: google.protobuf.Timestamp
+	(Purpose)(0),                          // 0: catalogsync.auth.v1.Purpose
+	(ConnectionState)(0),                  // 1: catalogsync.auth.v1.ConnectionState
+	(Flow)(0),                             // 2: catalogsync.auth.v1.Flow
+	(LinkState)(0),                        // 3: catalogsync.auth.v1.LinkState
+	(*Connection)(nil),                    // 4: catalogsync.auth.v1.Connection
+	(*ClientCredentials)(nil),             // 5: catalogsync.auth.v1.ClientCredentials
+	(*JwtBearer)(nil),                     // 6: catalogsync.auth.v1.JwtBearer
+	(*LinkConnectionRequest)(nil),         // 7: catalogsync.auth.v1.LinkConnectionRequest
+	(*BeginLinkRequest)(nil),              // 8: catalogsync.auth.v1.BeginLinkRequest
+	(*BeginLinkResponse)(nil),             // 9: catalogsync.auth.v1.BeginLinkResponse
+	(*GetLinkRequest)(nil),                // 10: catalogsync.auth.v1.GetLinkRequest
+	(*GetLinkResponse)(nil),               // 11: catalogsync.auth.v1.GetLinkResponse
+	(*ShowLinkRequest)(nil),               // 12: catalogsync.auth.v1.ShowLinkRequest
+	(*ShowLinkResponse)(nil),              // 13: catalogsync.auth.v1.ShowLinkResponse
+	(*OpenLinkRequest)(nil),               // 14: catalogsync.auth.v1.OpenLinkRequest
+	(*OpenLinkResponse)(nil),              // 15: catalogsync.auth.v1.OpenLinkResponse
+	(*FinishLinkRequest)(nil),             // 16: catalogsync.auth.v1.FinishLinkRequest
+	(*FinishLinkResponse)(nil),            // 17: catalogsync.auth.v1.FinishLinkResponse
+	(*UpdateConnectionRequest)(nil),       // 18: catalogsync.auth.v1.UpdateConnectionRequest
+	(*UpdateConnectionResponse)(nil),      // 19: catalogsync.auth.v1.UpdateConnectionResponse
+	(*UnlinkConnectionRequest)(nil),       // 20: catalogsync.auth.v1.UnlinkConnectionRequest
+	(*UnlinkConnectionResponse)(nil),      // 21: catalogsync.auth.v1.UnlinkConnectionResponse
+	(*SigningKey)(nil),                    // 22: catalogsync.auth.v1.SigningKey
+	(*CreateSigningKeyRequest)(nil),       // 23: catalogsync.auth.v1.CreateSigningKeyRequest
+	(*CreateSigningKeyResponse)(nil),      // 24: catalogsync.auth.v1.CreateSigningKeyResponse
+	(*ListSigningKeysRequest)(nil),        // 25: catalogsync.auth.v1.ListSigningKeysRequest
+	(*ListSigningKeysResponse)(nil),       // 26: catalogsync.auth.v1.ListSigningKeysResponse
+	(*LinkConnectionResponse)(nil),        // 27: catalogsync.auth.v1.LinkConnectionResponse
+	(*GetConnectionRequest)(nil),          // 28: catalogsync.auth.v1.GetConnectionRequest
+	(*GetConnectionResponse)(nil),         // 29: catalogsync.auth.v1.GetConnectionResponse
+	(*ListConnectionsRequest)(nil),        // 30: catalogsync.auth.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),       // 31: catalogsync.auth.v1.ListConnectionsResponse
+	(*TestConnectionRequest)(nil),         // 32: catalogsync.auth.v1.TestConnectionRequest
+	(*TestConnectionResponse)(nil),        // 33: catalogsync.auth.v1.TestConnectionResponse
+	(*GetAccessTokenRequest)(nil),         // 34: catalogsync.auth.v1.GetAccessTokenRequest
+	(*TaskLease)(nil),                     // 35: catalogsync.auth.v1.TaskLease
+	(*CreateGrantRequest)(nil),            // 36: catalogsync.auth.v1.CreateGrantRequest
+	(*CreateGrantResponse)(nil),           // 37: catalogsync.auth.v1.CreateGrantResponse
+	(*GetDataKeyRequest)(nil),             // 38: catalogsync.auth.v1.GetDataKeyRequest
+	(*GetDataKeyResponse)(nil),            // 39: catalogsync.auth.v1.GetDataKeyResponse
+	(*RotateKeysRequest)(nil),             // 40: catalogsync.auth.v1.RotateKeysRequest
+	(*RotateKeysResponse)(nil),            // 41: catalogsync.auth.v1.RotateKeysResponse
+	(*DestroyDataKeyRequest)(nil),         // 42: catalogsync.auth.v1.DestroyDataKeyRequest
+	(*DestroyDataKeyResponse)(nil),        // 43: catalogsync.auth.v1.DestroyDataKeyResponse
+	(*GetAccessTokenResponse)(nil),        // 44: catalogsync.auth.v1.GetAccessTokenResponse
+	(*ListLinkedConnectionsRequest)(nil),  // 45: catalogsync.auth.v1.ListLinkedConnectionsRequest
+	(*ListLinkedConnectionsResponse)(nil), // 46: catalogsync.auth.v1.ListLinkedConnectionsResponse
+	(*timestamppb.Timestamp)(nil),         // 47: google.protobuf.Timestamp
 }
 var file_catalogsync_auth_v1_auth_proto_depIdxs = []int32{
-	0,  // 0: catalogsync.auth.v1.Connection.state:type_name -> catalogsync.auth.v1.ConnectionState
-	1,  // 1: catalogsync.auth.v1.Connection.flow:type_name -> catalogsync.auth.v1.Flow
-	16, // 2: catalogsync.auth.v1.Connection.linked_at:type_name -> google.protobuf.Timestamp
-	3,  // 3: catalogsync.auth.v1.LinkConnectionRequest.client_credentials:type_name -> catalogsync.auth.v1.ClientCredentials
-	2,  // 4: catalogsync.auth.v1.LinkConnectionResponse.connection:type_name -> catalogsync.auth.v1.Connection
-	2,  // 5: catalogsync.auth.v1.GetConnectionResponse.connection:type_name -> catalogsync.auth.v1.Connection
-	2,  // 6: catalogsync.auth.v1.ListConnectionsResponse.connections:type_name -> catalogsync.auth.v1.Connection
-	2,  // 7: catalogsync.auth.v1.TestConnectionResponse.connection:type_name -> catalogsync.auth.v1.Connection
-	2,  // 8: catalogsync.auth.v1.ListLinkedConnectionsResponse.connection:type_name -> catalogsync.auth.v1.Connection
-	4,  // 9: catalogsync.auth.v1.ConnectionService.LinkConnection:input_type -> catalogsync.auth.v1.LinkConnectionRequest
-	6,  // 10: catalogsync.auth.v1.ConnectionService.GetConnection:input_type -> catalogsync.auth.v1.GetConnectionRequest
-	8,  // 11: catalogsync.auth.v1.ConnectionService.ListConnections:input_type -> catalogsync.auth.v1.ListConnectionsRequest
-	10, // 12: catalogsync.auth.v1.ConnectionService.TestConnection:input_type -> catalogsync.auth.v1.TestConnectionRequest
-	12, // 13: catalogsync.auth.v1.TokenService.GetAccessToken:input_type -> catalogsync.auth.v1.GetAccessTokenRequest
-	14, // 14: catalogsync.auth.v1.TokenService.ListLinkedConnections:input_type -> catalogsync.auth.v1.ListLinkedConnectionsRequest
-	5,  // 15: catalogsync.auth.v1.ConnectionService.LinkConnection:output_type -> catalogsync.auth.v1.LinkConnectionResponse
-	7,  // 16: catalogsync.auth.v1.ConnectionService.GetConnection:output_type -> catalogsync.auth.v1.GetConnectionResponse
-	9,  // 17: catalogsync.auth.v1.ConnectionService.ListConnections:output_type -> catalogsync.auth.v1.ListConnectionsResponse
-	11, // 18: catalogsync.auth.v1.ConnectionService.TestConnection:output_type -> catalogsync.auth.v1.TestConnectionResponse
-	13, // 19: catalogsync.auth.v1.TokenService.GetAccessToken:output_type -> catalogsync.auth.v1.GetAccessTokenResponse
-	15, // 20: catalogsync.auth.v1.TokenService.ListLinkedConnections:output_type -> catalogsync.auth.v1.ListLinkedConnectionsResponse
-	15, // [15:21] is the sub-list for method output_type
-	9,  // [9:15] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	1,  // 0: catalogsync.auth.v1.Connection.state:type_name -> catalogsync.auth.v1.ConnectionState
+	2,  // 1: catalogsync.auth.v1.Connection.flow:type_name -> catalogsync.auth.v1.Flow
+	47, // 2: catalogsync.auth.v1.Connection.linked_at:type_name -> google.protobuf.Timestamp
+	0,  // 3: catalogsync.auth.v1.Connection.purpose:type_name -> catalogsync.auth.v1.Purpose
+	47, // 4: catalogsync.auth.v1.Connection.token_at:type_name -> google.protobuf.Timestamp
+	47, // 5: catalogsync.auth.v1.Connection.unlinked_at:type_name -> google.protobuf.Timestamp
+	5,  // 6: catalogsync.auth.v1.LinkConnectionRequest.client_credentials:type_name -> catalogsync.auth.v1.ClientCredentials
+	6,  // 7: catalogsync.auth.v1.LinkConnectionRequest.jwt_bearer:type_name -> catalogsync.auth.v1.JwtBearer
+	0,  // 8: catalogsync.auth.v1.LinkConnectionRequest.purpose:type_name -> catalogsync.auth.v1.Purpose
+	0,  // 9: catalogsync.auth.v1.BeginLinkRequest.purpose:type_name -> catalogsync.auth.v1.Purpose
+	47, // 10: catalogsync.auth.v1.BeginLinkResponse.expires_at:type_name -> google.protobuf.Timestamp
+	3,  // 11: catalogsync.auth.v1.GetLinkResponse.state:type_name -> catalogsync.auth.v1.LinkState
+	4,  // 12: catalogsync.auth.v1.GetLinkResponse.connection:type_name -> catalogsync.auth.v1.Connection
+	11, // 13: catalogsync.auth.v1.FinishLinkResponse.link:type_name -> catalogsync.auth.v1.GetLinkResponse
+	4,  // 14: catalogsync.auth.v1.UpdateConnectionResponse.connection:type_name -> catalogsync.auth.v1.Connection
+	4,  // 15: catalogsync.auth.v1.UnlinkConnectionResponse.connection:type_name -> catalogsync.auth.v1.Connection
+	47, // 16: catalogsync.auth.v1.SigningKey.created_at:type_name -> google.protobuf.Timestamp
+	47, // 17: catalogsync.auth.v1.SigningKey.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 18: catalogsync.auth.v1.CreateSigningKeyResponse.key:type_name -> catalogsync.auth.v1.SigningKey
+	22, // 19: catalogsync.auth.v1.ListSigningKeysResponse.keys:type_name -> catalogsync.auth.v1.SigningKey
+	4,  // 20: catalogsync.auth.v1.LinkConnectionResponse.connection:type_name -> catalogsync.auth.v1.Connection
+	4,  // 21: catalogsync.auth.v1.GetConnectionResponse.connection:type_name -> catalogsync.auth.v1.Connection
+	4,  // 22: catalogsync.auth.v1.ListConnectionsResponse.connections:type_name -> catalogsync.auth.v1.Connection
+	4,  // 23: catalogsync.auth.v1.TestConnectionResponse.connection:type_name -> catalogsync.auth.v1.Connection
+	35, // 24: catalogsync.auth.v1.GetAccessTokenRequest.lease:type_name -> catalogsync.auth.v1.TaskLease
+	4,  // 25: catalogsync.auth.v1.ListLinkedConnectionsResponse.connection:type_name -> catalogsync.auth.v1.Connection
+	7,  // 26: catalogsync.auth.v1.ConnectionService.LinkConnection:input_type -> catalogsync.auth.v1.LinkConnectionRequest
+	8,  // 27: catalogsync.auth.v1.ConnectionService.BeginLink:input_type -> catalogsync.auth.v1.BeginLinkRequest
+	10, // 28: catalogsync.auth.v1.ConnectionService.GetLink:input_type -> catalogsync.auth.v1.GetLinkRequest
+	12, // 29: catalogsync.auth.v1.ConnectionService.ShowLink:input_type -> catalogsync.auth.v1.ShowLinkRequest
+	14, // 30: catalogsync.auth.v1.ConnectionService.OpenLink:input_type -> catalogsync.auth.v1.OpenLinkRequest
+	16, // 31: catalogsync.auth.v1.ConnectionService.FinishLink:input_type -> catalogsync.auth.v1.FinishLinkRequest
+	18, // 32: catalogsync.auth.v1.ConnectionService.UpdateConnection:input_type -> catalogsync.auth.v1.UpdateConnectionRequest
+	20, // 33: catalogsync.auth.v1.ConnectionService.UnlinkConnection:input_type -> catalogsync.auth.v1.UnlinkConnectionRequest
+	23, // 34: catalogsync.auth.v1.ConnectionService.CreateSigningKey:input_type -> catalogsync.auth.v1.CreateSigningKeyRequest
+	25, // 35: catalogsync.auth.v1.ConnectionService.ListSigningKeys:input_type -> catalogsync.auth.v1.ListSigningKeysRequest
+	28, // 36: catalogsync.auth.v1.ConnectionService.GetConnection:input_type -> catalogsync.auth.v1.GetConnectionRequest
+	30, // 37: catalogsync.auth.v1.ConnectionService.ListConnections:input_type -> catalogsync.auth.v1.ListConnectionsRequest
+	32, // 38: catalogsync.auth.v1.ConnectionService.TestConnection:input_type -> catalogsync.auth.v1.TestConnectionRequest
+	34, // 39: catalogsync.auth.v1.TokenService.GetAccessToken:input_type -> catalogsync.auth.v1.GetAccessTokenRequest
+	36, // 40: catalogsync.auth.v1.TokenService.CreateGrant:input_type -> catalogsync.auth.v1.CreateGrantRequest
+	38, // 41: catalogsync.auth.v1.TokenService.GetDataKey:input_type -> catalogsync.auth.v1.GetDataKeyRequest
+	45, // 42: catalogsync.auth.v1.TokenService.ListLinkedConnections:input_type -> catalogsync.auth.v1.ListLinkedConnectionsRequest
+	40, // 43: catalogsync.auth.v1.KeyService.RotateKeys:input_type -> catalogsync.auth.v1.RotateKeysRequest
+	42, // 44: catalogsync.auth.v1.KeyService.DestroyDataKey:input_type -> catalogsync.auth.v1.DestroyDataKeyRequest
+	27, // 45: catalogsync.auth.v1.ConnectionService.LinkConnection:output_type -> catalogsync.auth.v1.LinkConnectionResponse
+	9,  // 46: catalogsync.auth.v1.ConnectionService.BeginLink:output_type -> catalogsync.auth.v1.BeginLinkResponse
+	11, // 47: catalogsync.auth.v1.ConnectionService.GetLink:output_type -> catalogsync.auth.v1.GetLinkResponse
+	13, // 48: catalogsync.auth.v1.ConnectionService.ShowLink:output_type -> catalogsync.auth.v1.ShowLinkResponse
+	15, // 49: catalogsync.auth.v1.ConnectionService.OpenLink:output_type -> catalogsync.auth.v1.OpenLinkResponse
+	17, // 50: catalogsync.auth.v1.ConnectionService.FinishLink:output_type -> catalogsync.auth.v1.FinishLinkResponse
+	19, // 51: catalogsync.auth.v1.ConnectionService.UpdateConnection:output_type -> catalogsync.auth.v1.UpdateConnectionResponse
+	21, // 52: catalogsync.auth.v1.ConnectionService.UnlinkConnection:output_type -> catalogsync.auth.v1.UnlinkConnectionResponse
+	24, // 53: catalogsync.auth.v1.ConnectionService.CreateSigningKey:output_type -> catalogsync.auth.v1.CreateSigningKeyResponse
+	26, // 54: catalogsync.auth.v1.ConnectionService.ListSigningKeys:output_type -> catalogsync.auth.v1.ListSigningKeysResponse
+	29, // 55: catalogsync.auth.v1.ConnectionService.GetConnection:output_type -> catalogsync.auth.v1.GetConnectionResponse
+	31, // 56: catalogsync.auth.v1.ConnectionService.ListConnections:output_type -> catalogsync.auth.v1.ListConnectionsResponse
+	33, // 57: catalogsync.auth.v1.ConnectionService.TestConnection:output_type -> catalogsync.auth.v1.TestConnectionResponse
+	44, // 58: catalogsync.auth.v1.TokenService.GetAccessToken:output_type -> catalogsync.auth.v1.GetAccessTokenResponse
+	37, // 59: catalogsync.auth.v1.TokenService.CreateGrant:output_type -> catalogsync.auth.v1.CreateGrantResponse
+	39, // 60: catalogsync.auth.v1.TokenService.GetDataKey:output_type -> catalogsync.auth.v1.GetDataKeyResponse
+	46, // 61: catalogsync.auth.v1.TokenService.ListLinkedConnections:output_type -> catalogsync.auth.v1.ListLinkedConnectionsResponse
+	41, // 62: catalogsync.auth.v1.KeyService.RotateKeys:output_type -> catalogsync.auth.v1.RotateKeysResponse
+	43, // 63: catalogsync.auth.v1.KeyService.DestroyDataKey:output_type -> catalogsync.auth.v1.DestroyDataKeyResponse
+	45, // [45:64] is the sub-list for method output_type
+	26, // [26:45] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_catalogsync_auth_v1_auth_proto_init() }
@@ -1143,18 +3353,19 @@ func file_catalogsync_auth_v1_auth_proto_init() {
 	if File_catalogsync_auth_v1_auth_proto != nil {
 		return
 	}
-	file_catalogsync_auth_v1_auth_proto_msgTypes[2].OneofWrappers = []any{
+	file_catalogsync_auth_v1_auth_proto_msgTypes[3].OneofWrappers = []any{
 		(*LinkConnectionRequest_ClientCredentials)(nil),
+		(*LinkConnectionRequest_JwtBearer)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catalogsync_auth_v1_auth_proto_rawDesc), len(file_catalogsync_auth_v1_auth_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   14,
+			NumEnums:      4,
+			NumMessages:   43,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_catalogsync_auth_v1_auth_proto_goTypes,
 		DependencyIndexes: file_catalogsync_auth_v1_auth_proto_depIdxs,

@@ -21,10 +21,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ConnectionService_LinkConnection_FullMethodName  = "/catalogsync.auth.v1.ConnectionService/LinkConnection"
-	ConnectionService_GetConnection_FullMethodName   = "/catalogsync.auth.v1.ConnectionService/GetConnection"
-	ConnectionService_ListConnections_FullMethodName = "/catalogsync.auth.v1.ConnectionService/ListConnections"
-	ConnectionService_TestConnection_FullMethodName  = "/catalogsync.auth.v1.ConnectionService/TestConnection"
+	ConnectionService_LinkConnection_FullMethodName   = "/catalogsync.auth.v1.ConnectionService/LinkConnection"
+	ConnectionService_BeginLink_FullMethodName        = "/catalogsync.auth.v1.ConnectionService/BeginLink"
+	ConnectionService_GetLink_FullMethodName          = "/catalogsync.auth.v1.ConnectionService/GetLink"
+	ConnectionService_ShowLink_FullMethodName         = "/catalogsync.auth.v1.ConnectionService/ShowLink"
+	ConnectionService_OpenLink_FullMethodName         = "/catalogsync.auth.v1.ConnectionService/OpenLink"
+	ConnectionService_FinishLink_FullMethodName       = "/catalogsync.auth.v1.ConnectionService/FinishLink"
+	ConnectionService_UpdateConnection_FullMethodName = "/catalogsync.auth.v1.ConnectionService/UpdateConnection"
+	ConnectionService_UnlinkConnection_FullMethodName = "/catalogsync.auth.v1.ConnectionService/UnlinkConnection"
+	ConnectionService_CreateSigningKey_FullMethodName = "/catalogsync.auth.v1.ConnectionService/CreateSigningKey"
+	ConnectionService_ListSigningKeys_FullMethodName  = "/catalogsync.auth.v1.ConnectionService/ListSigningKeys"
+	ConnectionService_GetConnection_FullMethodName    = "/catalogsync.auth.v1.ConnectionService/GetConnection"
+	ConnectionService_ListConnections_FullMethodName  = "/catalogsync.auth.v1.ConnectionService/ListConnections"
+	ConnectionService_TestConnection_FullMethodName   = "/catalogsync.auth.v1.ConnectionService/TestConnection"
 )
 
 // ConnectionServiceClient is the client API for ConnectionService service.
@@ -34,10 +43,34 @@ const (
 // ConnectionService links tenants to orgs.
 type ConnectionServiceClient interface {
 	// LinkConnection tries the credentials at the org and stores the connection, credentials encrypted. Linking the
-	// same org again replaces the credentials and keeps the connection's id. INVALID_ARGUMENT when the host is not
-	// Salesforce's; FAILED_PRECONDITION with Salesforce's own words when it refuses the credentials or when the tenant
-	// is linked to another org.
+	// same org again, or naming connection_id, replaces the credentials and keeps the connection's id, field maps,
+	// schedule and history. INVALID_ARGUMENT when the host is not Salesforce's; FAILED_PRECONDITION with Salesforce's own
+	// words when it refuses the credentials, with reason other_org when connection_id is linked to another org, and with
+	// reason other_org_linked when the tenant writes to another org and replace_org does not name that one.
 	LinkConnection(ctx context.Context, in *LinkConnectionRequest, opts ...grpc.CallOption) (*LinkConnectionResponse, error)
+	// BeginLink begins the web server flow with PKCE and returns the page at which a browser goes on. Nothing is linked
+	// before FinishLink.
+	BeginLink(ctx context.Context, in *BeginLinkRequest, opts ...grpc.CallOption) (*BeginLinkResponse, error)
+	// GetLink says how far a pending link has come. It is kept for an hour after its end.
+	GetLink(ctx context.Context, in *GetLinkRequest, opts ...grpc.CallOption) (*GetLinkResponse, error)
+	// ShowLink says whose link a ticket opens, for the page that asks before it goes to Salesforce.
+	ShowLink(ctx context.Context, in *ShowLinkRequest, opts ...grpc.CallOption) (*ShowLinkResponse, error)
+	// OpenLink binds a pending link to a browser session, once, and returns Salesforce's authorize URL with a state and an
+	// S256 challenge.
+	OpenLink(ctx context.Context, in *OpenLinkRequest, opts ...grpc.CallOption) (*OpenLinkResponse, error)
+	// FinishLink takes what Salesforce's redirect brought. The state works once, for the browser session that opened the
+	// link. NOT_FOUND with reason bad_state for every state that does not.
+	FinishLink(ctx context.Context, in *FinishLinkRequest, opts ...grpc.CallOption) (*FinishLinkResponse, error)
+	// UpdateConnection changes the name and the company names.
+	UpdateConnection(ctx context.Context, in *UpdateConnectionRequest, opts ...grpc.CallOption) (*UpdateConnectionResponse, error)
+	// UnlinkConnection revokes the tokens at Salesforce, erases every credential at once and stops schedules and runs.
+	// That Salesforce cannot be reached does not keep the credentials: the response says what was not revoked.
+	UnlinkConnection(ctx context.Context, in *UnlinkConnectionRequest, opts ...grpc.CallOption) (*UnlinkConnectionResponse, error)
+	// CreateSigningKey makes a key pair for the JWT bearer flow, with a self-signed certificate to upload to Salesforce.
+	// The private key never leaves auth. A key that no connection uses within 30 days is deleted.
+	CreateSigningKey(ctx context.Context, in *CreateSigningKeyRequest, opts ...grpc.CallOption) (*CreateSigningKeyResponse, error)
+	// ListSigningKeys returns the tenant's signing keys with their certificates, oldest first.
+	ListSigningKeys(ctx context.Context, in *ListSigningKeysRequest, opts ...grpc.CallOption) (*ListSigningKeysResponse, error)
 	// GetConnection returns one connection of the caller's tenant; NOT_FOUND for any other.
 	GetConnection(ctx context.Context, in *GetConnectionRequest, opts ...grpc.CallOption) (*GetConnectionResponse, error)
 	// ListConnections returns the caller's tenant's connections, oldest first.
@@ -59,6 +92,96 @@ func (c *connectionServiceClient) LinkConnection(ctx context.Context, in *LinkCo
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LinkConnectionResponse)
 	err := c.cc.Invoke(ctx, ConnectionService_LinkConnection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *connectionServiceClient) BeginLink(ctx context.Context, in *BeginLinkRequest, opts ...grpc.CallOption) (*BeginLinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BeginLinkResponse)
+	err := c.cc.Invoke(ctx, ConnectionService_BeginLink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *connectionServiceClient) GetLink(ctx context.Context, in *GetLinkRequest, opts ...grpc.CallOption) (*GetLinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetLinkResponse)
+	err := c.cc.Invoke(ctx, ConnectionService_GetLink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *connectionServiceClient) ShowLink(ctx context.Context, in *ShowLinkRequest, opts ...grpc.CallOption) (*ShowLinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ShowLinkResponse)
+	err := c.cc.Invoke(ctx, ConnectionService_ShowLink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *connectionServiceClient) OpenLink(ctx context.Context, in *OpenLinkRequest, opts ...grpc.CallOption) (*OpenLinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(OpenLinkResponse)
+	err := c.cc.Invoke(ctx, ConnectionService_OpenLink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *connectionServiceClient) FinishLink(ctx context.Context, in *FinishLinkRequest, opts ...grpc.CallOption) (*FinishLinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FinishLinkResponse)
+	err := c.cc.Invoke(ctx, ConnectionService_FinishLink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *connectionServiceClient) UpdateConnection(ctx context.Context, in *UpdateConnectionRequest, opts ...grpc.CallOption) (*UpdateConnectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateConnectionResponse)
+	err := c.cc.Invoke(ctx, ConnectionService_UpdateConnection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *connectionServiceClient) UnlinkConnection(ctx context.Context, in *UnlinkConnectionRequest, opts ...grpc.CallOption) (*UnlinkConnectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnlinkConnectionResponse)
+	err := c.cc.Invoke(ctx, ConnectionService_UnlinkConnection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *connectionServiceClient) CreateSigningKey(ctx context.Context, in *CreateSigningKeyRequest, opts ...grpc.CallOption) (*CreateSigningKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateSigningKeyResponse)
+	err := c.cc.Invoke(ctx, ConnectionService_CreateSigningKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *connectionServiceClient) ListSigningKeys(ctx context.Context, in *ListSigningKeysRequest, opts ...grpc.CallOption) (*ListSigningKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSigningKeysResponse)
+	err := c.cc.Invoke(ctx, ConnectionService_ListSigningKeys_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -102,10 +225,34 @@ func (c *connectionServiceClient) TestConnection(ctx context.Context, in *TestCo
 // ConnectionService links tenants to orgs.
 type ConnectionServiceServer interface {
 	// LinkConnection tries the credentials at the org and stores the connection, credentials encrypted. Linking the
-	// same org again replaces the credentials and keeps the connection's id. INVALID_ARGUMENT when the host is not
-	// Salesforce's; FAILED_PRECONDITION with Salesforce's own words when it refuses the credentials or when the tenant
-	// is linked to another org.
+	// same org again, or naming connection_id, replaces the credentials and keeps the connection's id, field maps,
+	// schedule and history. INVALID_ARGUMENT when the host is not Salesforce's; FAILED_PRECONDITION with Salesforce's own
+	// words when it refuses the credentials, with reason other_org when connection_id is linked to another org, and with
+	// reason other_org_linked when the tenant writes to another org and replace_org does not name that one.
 	LinkConnection(context.Context, *LinkConnectionRequest) (*LinkConnectionResponse, error)
+	// BeginLink begins the web server flow with PKCE and returns the page at which a browser goes on. Nothing is linked
+	// before FinishLink.
+	BeginLink(context.Context, *BeginLinkRequest) (*BeginLinkResponse, error)
+	// GetLink says how far a pending link has come. It is kept for an hour after its end.
+	GetLink(context.Context, *GetLinkRequest) (*GetLinkResponse, error)
+	// ShowLink says whose link a ticket opens, for the page that asks before it goes to Salesforce.
+	ShowLink(context.Context, *ShowLinkRequest) (*ShowLinkResponse, error)
+	// OpenLink binds a pending link to a browser session, once, and returns Salesforce's authorize URL with a state and an
+	// S256 challenge.
+	OpenLink(context.Context, *OpenLinkRequest) (*OpenLinkResponse, error)
+	// FinishLink takes what Salesforce's redirect brought. The state works once, for the browser session that opened the
+	// link. NOT_FOUND with reason bad_state for every state that does not.
+	FinishLink(context.Context, *FinishLinkRequest) (*FinishLinkResponse, error)
+	// UpdateConnection changes the name and the company names.
+	UpdateConnection(context.Context, *UpdateConnectionRequest) (*UpdateConnectionResponse, error)
+	// UnlinkConnection revokes the tokens at Salesforce, erases every credential at once and stops schedules and runs.
+	// That Salesforce cannot be reached does not keep the credentials: the response says what was not revoked.
+	UnlinkConnection(context.Context, *UnlinkConnectionRequest) (*UnlinkConnectionResponse, error)
+	// CreateSigningKey makes a key pair for the JWT bearer flow, with a self-signed certificate to upload to Salesforce.
+	// The private key never leaves auth. A key that no connection uses within 30 days is deleted.
+	CreateSigningKey(context.Context, *CreateSigningKeyRequest) (*CreateSigningKeyResponse, error)
+	// ListSigningKeys returns the tenant's signing keys with their certificates, oldest first.
+	ListSigningKeys(context.Context, *ListSigningKeysRequest) (*ListSigningKeysResponse, error)
 	// GetConnection returns one connection of the caller's tenant; NOT_FOUND for any other.
 	GetConnection(context.Context, *GetConnectionRequest) (*GetConnectionResponse, error)
 	// ListConnections returns the caller's tenant's connections, oldest first.
@@ -125,6 +272,33 @@ type UnimplementedConnectionServiceServer struct{}
 
 func (UnimplementedConnectionServiceServer) LinkConnection(context.Context, *LinkConnectionRequest) (*LinkConnectionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LinkConnection not implemented")
+}
+func (UnimplementedConnectionServiceServer) BeginLink(context.Context, *BeginLinkRequest) (*BeginLinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BeginLink not implemented")
+}
+func (UnimplementedConnectionServiceServer) GetLink(context.Context, *GetLinkRequest) (*GetLinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetLink not implemented")
+}
+func (UnimplementedConnectionServiceServer) ShowLink(context.Context, *ShowLinkRequest) (*ShowLinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ShowLink not implemented")
+}
+func (UnimplementedConnectionServiceServer) OpenLink(context.Context, *OpenLinkRequest) (*OpenLinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method OpenLink not implemented")
+}
+func (UnimplementedConnectionServiceServer) FinishLink(context.Context, *FinishLinkRequest) (*FinishLinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FinishLink not implemented")
+}
+func (UnimplementedConnectionServiceServer) UpdateConnection(context.Context, *UpdateConnectionRequest) (*UpdateConnectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateConnection not implemented")
+}
+func (UnimplementedConnectionServiceServer) UnlinkConnection(context.Context, *UnlinkConnectionRequest) (*UnlinkConnectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UnlinkConnection not implemented")
+}
+func (UnimplementedConnectionServiceServer) CreateSigningKey(context.Context, *CreateSigningKeyRequest) (*CreateSigningKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateSigningKey not implemented")
+}
+func (UnimplementedConnectionServiceServer) ListSigningKeys(context.Context, *ListSigningKeysRequest) (*ListSigningKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSigningKeys not implemented")
 }
 func (UnimplementedConnectionServiceServer) GetConnection(context.Context, *GetConnectionRequest) (*GetConnectionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetConnection not implemented")
@@ -170,6 +344,168 @@ func _ConnectionService_LinkConnection_Handler(srv interface{}, ctx context.Cont
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ConnectionServiceServer).LinkConnection(ctx, req.(*LinkConnectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConnectionService_BeginLink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BeginLinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConnectionServiceServer).BeginLink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConnectionService_BeginLink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConnectionServiceServer).BeginLink(ctx, req.(*BeginLinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConnectionService_GetLink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetLinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConnectionServiceServer).GetLink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConnectionService_GetLink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConnectionServiceServer).GetLink(ctx, req.(*GetLinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConnectionService_ShowLink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShowLinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConnectionServiceServer).ShowLink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConnectionService_ShowLink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConnectionServiceServer).ShowLink(ctx, req.(*ShowLinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConnectionService_OpenLink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OpenLinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConnectionServiceServer).OpenLink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConnectionService_OpenLink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConnectionServiceServer).OpenLink(ctx, req.(*OpenLinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConnectionService_FinishLink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FinishLinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConnectionServiceServer).FinishLink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConnectionService_FinishLink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConnectionServiceServer).FinishLink(ctx, req.(*FinishLinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConnectionService_UpdateConnection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateConnectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConnectionServiceServer).UpdateConnection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConnectionService_UpdateConnection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConnectionServiceServer).UpdateConnection(ctx, req.(*UpdateConnectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConnectionService_UnlinkConnection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnlinkConnectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConnectionServiceServer).UnlinkConnection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConnectionService_UnlinkConnection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConnectionServiceServer).UnlinkConnection(ctx, req.(*UnlinkConnectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConnectionService_CreateSigningKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateSigningKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConnectionServiceServer).CreateSigningKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConnectionService_CreateSigningKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConnectionServiceServer).CreateSigningKey(ctx, req.(*CreateSigningKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConnectionService_ListSigningKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSigningKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConnectionServiceServer).ListSigningKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConnectionService_ListSigningKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConnectionServiceServer).ListSigningKeys(ctx, req.(*ListSigningKeysRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -240,6 +576,42 @@ var ConnectionService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ConnectionService_LinkConnection_Handler,
 		},
 		{
+			MethodName: "BeginLink",
+			Handler:    _ConnectionService_BeginLink_Handler,
+		},
+		{
+			MethodName: "GetLink",
+			Handler:    _ConnectionService_GetLink_Handler,
+		},
+		{
+			MethodName: "ShowLink",
+			Handler:    _ConnectionService_ShowLink_Handler,
+		},
+		{
+			MethodName: "OpenLink",
+			Handler:    _ConnectionService_OpenLink_Handler,
+		},
+		{
+			MethodName: "FinishLink",
+			Handler:    _ConnectionService_FinishLink_Handler,
+		},
+		{
+			MethodName: "UpdateConnection",
+			Handler:    _ConnectionService_UpdateConnection_Handler,
+		},
+		{
+			MethodName: "UnlinkConnection",
+			Handler:    _ConnectionService_UnlinkConnection_Handler,
+		},
+		{
+			MethodName: "CreateSigningKey",
+			Handler:    _ConnectionService_CreateSigningKey_Handler,
+		},
+		{
+			MethodName: "ListSigningKeys",
+			Handler:    _ConnectionService_ListSigningKeys_Handler,
+		},
+		{
 			MethodName: "GetConnection",
 			Handler:    _ConnectionService_GetConnection_Handler,
 		},
@@ -258,6 +630,8 @@ var ConnectionService_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	TokenService_GetAccessToken_FullMethodName        = "/catalogsync.auth.v1.TokenService/GetAccessToken"
+	TokenService_CreateGrant_FullMethodName           = "/catalogsync.auth.v1.TokenService/CreateGrant"
+	TokenService_GetDataKey_FullMethodName            = "/catalogsync.auth.v1.TokenService/GetDataKey"
 	TokenService_ListLinkedConnections_FullMethodName = "/catalogsync.auth.v1.TokenService/ListLinkedConnections"
 )
 
@@ -268,9 +642,16 @@ const (
 // TokenService hands out access tokens to the services that call Salesforce.
 type TokenServiceClient interface {
 	// GetAccessToken returns the connection's current access token, asking Salesforce for one where none is known or the
-	// known one is the rejected one. Any number of callers cause one request to Salesforce. FAILED_PRECONDITION with
-	// reason needs_reconnect when Salesforce refuses the credentials.
+	// known one is the rejected one. Any number of callers in any number of processes cause one request to Salesforce. The
+	// caller holds the lease of a task, which auth checks in the ledger itself, or a grant. PERMISSION_DENIED with reason
+	// no_lease or no_grant otherwise; FAILED_PRECONDITION with reason needs_reconnect when Salesforce refuses the
+	// credentials, and with reason unlinked when an admin ended the connection.
 	GetAccessToken(ctx context.Context, in *GetAccessTokenRequest, opts ...grpc.CallOption) (*GetAccessTokenResponse, error)
+	// CreateGrant lets a worker get the connection's access token for one request of the caller, for two minutes.
+	CreateGrant(ctx context.Context, in *CreateGrantRequest, opts ...grpc.CallOption) (*CreateGrantResponse, error)
+	// GetDataKey returns the key with which the caller's tenant's rows are sealed on the bus, made on first use.
+	// FAILED_PRECONDITION with reason data_key_destroyed for a version that was destroyed.
+	GetDataKey(ctx context.Context, in *GetDataKeyRequest, opts ...grpc.CallOption) (*GetDataKeyResponse, error)
 	// ListLinkedConnections streams the linked connections of all tenants, for the scheduler.
 	ListLinkedConnections(ctx context.Context, in *ListLinkedConnectionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListLinkedConnectionsResponse], error)
 }
@@ -287,6 +668,26 @@ func (c *tokenServiceClient) GetAccessToken(ctx context.Context, in *GetAccessTo
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetAccessTokenResponse)
 	err := c.cc.Invoke(ctx, TokenService_GetAccessToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tokenServiceClient) CreateGrant(ctx context.Context, in *CreateGrantRequest, opts ...grpc.CallOption) (*CreateGrantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateGrantResponse)
+	err := c.cc.Invoke(ctx, TokenService_CreateGrant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tokenServiceClient) GetDataKey(ctx context.Context, in *GetDataKeyRequest, opts ...grpc.CallOption) (*GetDataKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDataKeyResponse)
+	err := c.cc.Invoke(ctx, TokenService_GetDataKey_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -319,9 +720,16 @@ type TokenService_ListLinkedConnectionsClient = grpc.ServerStreamingClient[ListL
 // TokenService hands out access tokens to the services that call Salesforce.
 type TokenServiceServer interface {
 	// GetAccessToken returns the connection's current access token, asking Salesforce for one where none is known or the
-	// known one is the rejected one. Any number of callers cause one request to Salesforce. FAILED_PRECONDITION with
-	// reason needs_reconnect when Salesforce refuses the credentials.
+	// known one is the rejected one. Any number of callers in any number of processes cause one request to Salesforce. The
+	// caller holds the lease of a task, which auth checks in the ledger itself, or a grant. PERMISSION_DENIED with reason
+	// no_lease or no_grant otherwise; FAILED_PRECONDITION with reason needs_reconnect when Salesforce refuses the
+	// credentials, and with reason unlinked when an admin ended the connection.
 	GetAccessToken(context.Context, *GetAccessTokenRequest) (*GetAccessTokenResponse, error)
+	// CreateGrant lets a worker get the connection's access token for one request of the caller, for two minutes.
+	CreateGrant(context.Context, *CreateGrantRequest) (*CreateGrantResponse, error)
+	// GetDataKey returns the key with which the caller's tenant's rows are sealed on the bus, made on first use.
+	// FAILED_PRECONDITION with reason data_key_destroyed for a version that was destroyed.
+	GetDataKey(context.Context, *GetDataKeyRequest) (*GetDataKeyResponse, error)
 	// ListLinkedConnections streams the linked connections of all tenants, for the scheduler.
 	ListLinkedConnections(*ListLinkedConnectionsRequest, grpc.ServerStreamingServer[ListLinkedConnectionsResponse]) error
 	mustEmbedUnimplementedTokenServiceServer()
@@ -336,6 +744,12 @@ type UnimplementedTokenServiceServer struct{}
 
 func (UnimplementedTokenServiceServer) GetAccessToken(context.Context, *GetAccessTokenRequest) (*GetAccessTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAccessToken not implemented")
+}
+func (UnimplementedTokenServiceServer) CreateGrant(context.Context, *CreateGrantRequest) (*CreateGrantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateGrant not implemented")
+}
+func (UnimplementedTokenServiceServer) GetDataKey(context.Context, *GetDataKeyRequest) (*GetDataKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDataKey not implemented")
 }
 func (UnimplementedTokenServiceServer) ListLinkedConnections(*ListLinkedConnectionsRequest, grpc.ServerStreamingServer[ListLinkedConnectionsResponse]) error {
 	return status.Error(codes.Unimplemented, "method ListLinkedConnections not implemented")
@@ -379,6 +793,42 @@ func _TokenService_GetAccessToken_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TokenService_CreateGrant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateGrantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TokenServiceServer).CreateGrant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TokenService_CreateGrant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TokenServiceServer).CreateGrant(ctx, req.(*CreateGrantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TokenService_GetDataKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDataKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TokenServiceServer).GetDataKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TokenService_GetDataKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TokenServiceServer).GetDataKey(ctx, req.(*GetDataKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TokenService_ListLinkedConnections_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(ListLinkedConnectionsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -401,11 +851,175 @@ var TokenService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "GetAccessToken",
 			Handler:    _TokenService_GetAccessToken_Handler,
 		},
+		{
+			MethodName: "CreateGrant",
+			Handler:    _TokenService_CreateGrant_Handler,
+		},
+		{
+			MethodName: "GetDataKey",
+			Handler:    _TokenService_GetDataKey_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "ListLinkedConnections",
 			Handler:       _TokenService_ListLinkedConnections_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "catalogsync/auth/v1/auth.proto",
+}
+
+const (
+	KeyService_RotateKeys_FullMethodName     = "/catalogsync.auth.v1.KeyService/RotateKeys"
+	KeyService_DestroyDataKey_FullMethodName = "/catalogsync.auth.v1.KeyService/DestroyDataKey"
+)
+
+// KeyServiceClient is the client API for KeyService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// KeyService keeps the keys that protect what is stored.
+type KeyServiceClient interface {
+	// RotateKeys makes a new key the primary one and encrypts everything stored anew, while reads go on. A rotation that
+	// was cut off is taken up where it stopped. It answers with the progress, and ends when nothing is left.
+	RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RotateKeysResponse], error)
+	// DestroyDataKey destroys the tenant's data key: what was sealed with it, on the bus and in its backups, can never be
+	// read again. Refused while a run is open.
+	DestroyDataKey(ctx context.Context, in *DestroyDataKeyRequest, opts ...grpc.CallOption) (*DestroyDataKeyResponse, error)
+}
+
+type keyServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewKeyServiceClient(cc grpc.ClientConnInterface) KeyServiceClient {
+	return &keyServiceClient{cc}
+}
+
+func (c *keyServiceClient) RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RotateKeysResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &KeyService_ServiceDesc.Streams[0], KeyService_RotateKeys_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RotateKeysRequest, RotateKeysResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KeyService_RotateKeysClient = grpc.ServerStreamingClient[RotateKeysResponse]
+
+func (c *keyServiceClient) DestroyDataKey(ctx context.Context, in *DestroyDataKeyRequest, opts ...grpc.CallOption) (*DestroyDataKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DestroyDataKeyResponse)
+	err := c.cc.Invoke(ctx, KeyService_DestroyDataKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// KeyServiceServer is the server API for KeyService service.
+// All implementations must embed UnimplementedKeyServiceServer
+// for forward compatibility.
+//
+// KeyService keeps the keys that protect what is stored.
+type KeyServiceServer interface {
+	// RotateKeys makes a new key the primary one and encrypts everything stored anew, while reads go on. A rotation that
+	// was cut off is taken up where it stopped. It answers with the progress, and ends when nothing is left.
+	RotateKeys(*RotateKeysRequest, grpc.ServerStreamingServer[RotateKeysResponse]) error
+	// DestroyDataKey destroys the tenant's data key: what was sealed with it, on the bus and in its backups, can never be
+	// read again. Refused while a run is open.
+	DestroyDataKey(context.Context, *DestroyDataKeyRequest) (*DestroyDataKeyResponse, error)
+	mustEmbedUnimplementedKeyServiceServer()
+}
+
+// UnimplementedKeyServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedKeyServiceServer struct{}
+
+func (UnimplementedKeyServiceServer) RotateKeys(*RotateKeysRequest, grpc.ServerStreamingServer[RotateKeysResponse]) error {
+	return status.Error(codes.Unimplemented, "method RotateKeys not implemented")
+}
+func (UnimplementedKeyServiceServer) DestroyDataKey(context.Context, *DestroyDataKeyRequest) (*DestroyDataKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DestroyDataKey not implemented")
+}
+func (UnimplementedKeyServiceServer) mustEmbedUnimplementedKeyServiceServer() {}
+func (UnimplementedKeyServiceServer) testEmbeddedByValue()                    {}
+
+// UnsafeKeyServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to KeyServiceServer will
+// result in compilation errors.
+type UnsafeKeyServiceServer interface {
+	mustEmbedUnimplementedKeyServiceServer()
+}
+
+func RegisterKeyServiceServer(s grpc.ServiceRegistrar, srv KeyServiceServer) {
+	// If the following call panics, it indicates UnimplementedKeyServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&KeyService_ServiceDesc, srv)
+}
+
+func _KeyService_RotateKeys_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(RotateKeysRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(KeyServiceServer).RotateKeys(m, &grpc.GenericServerStream[RotateKeysRequest, RotateKeysResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KeyService_RotateKeysServer = grpc.ServerStreamingServer[RotateKeysResponse]
+
+func _KeyService_DestroyDataKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DestroyDataKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeyServiceServer).DestroyDataKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: KeyService_DestroyDataKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeyServiceServer).DestroyDataKey(ctx, req.(*DestroyDataKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// KeyService_ServiceDesc is the grpc.ServiceDesc for KeyService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var KeyService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "catalogsync.auth.v1.KeyService",
+	HandlerType: (*KeyServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "DestroyDataKey",
+			Handler:    _KeyService_DestroyDataKey_Handler,
+		},
+	},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "RotateKeys",
+			Handler:       _KeyService_RotateKeys_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -98,6 +98,134 @@ func (x *Task) GetTenant() string {
 	return ""
 }
 
+// ConnectionUnlinked says that an admin ended a connection.
+type ConnectionUnlinked struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The connection.
+	ConnectionId string `protobuf:"bytes,2,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// Another org takes its place: what is kept of its runs goes.
+	Replaced bool `protobuf:"varint,3,opt,name=replaced,proto3" json:"replaced,omitempty"`
+	// The tenant's data key went with it.
+	DataKeyDestroyed bool `protobuf:"varint,4,opt,name=data_key_destroyed,json=dataKeyDestroyed,proto3" json:"data_key_destroyed,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ConnectionUnlinked) Reset() {
+	*x = ConnectionUnlinked{}
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectionUnlinked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectionUnlinked) ProtoMessage() {}
+
+func (x *ConnectionUnlinked) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectionUnlinked.ProtoReflect.Descriptor instead.
+func (*ConnectionUnlinked) Descriptor() ([]byte, []int) {
+	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ConnectionUnlinked) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *ConnectionUnlinked) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+func (x *ConnectionUnlinked) GetReplaced() bool {
+	if x != nil {
+		return x.Replaced
+	}
+	return false
+}
+
+func (x *ConnectionUnlinked) GetDataKeyDestroyed() bool {
+	if x != nil {
+		return x.DataKeyDestroyed
+	}
+	return false
+}
+
+// Sealed is a message that was sealed with the tenant's data key.
+type Sealed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version of the data key.
+	KeyVersion int32 `protobuf:"varint,1,opt,name=key_version,json=keyVersion,proto3" json:"key_version,omitempty"`
+	// AES-256-GCM nonce and ciphertext; the subject is its associated data.
+	Sealed        []byte `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sealed) Reset() {
+	*x = Sealed{}
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sealed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sealed) ProtoMessage() {}
+
+func (x *Sealed) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sealed.ProtoReflect.Descriptor instead.
+func (*Sealed) Descriptor() ([]byte, []int) {
+	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Sealed) GetKeyVersion() int32 {
+	if x != nil {
+		return x.KeyVersion
+	}
+	return 0
+}
+
+func (x *Sealed) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
 // Rows are people or records of one part.
 type Rows struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -111,7 +239,7 @@ type Rows struct {
 
 func (x *Rows) Reset() {
 	*x = Rows{}
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[1]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -123,7 +251,7 @@ func (x *Rows) String() string {
 func (*Rows) ProtoMessage() {}
 
 func (x *Rows) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[1]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -136,7 +264,7 @@ func (x *Rows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rows.ProtoReflect.Descriptor instead.
 func (*Rows) Descriptor() ([]byte, []int) {
-	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{1}
+	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Rows) GetKeys() []string {
@@ -168,7 +296,7 @@ type PlannedChanges struct {
 
 func (x *PlannedChanges) Reset() {
 	*x = PlannedChanges{}
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[2]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -180,7 +308,7 @@ func (x *PlannedChanges) String() string {
 func (*PlannedChanges) ProtoMessage() {}
 
 func (x *PlannedChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[2]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -193,7 +321,7 @@ func (x *PlannedChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedChanges.ProtoReflect.Descriptor instead.
 func (*PlannedChanges) Descriptor() ([]byte, []int) {
-	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PlannedChanges) GetAction() v11.Action {
@@ -229,14 +357,20 @@ type PlannedChange struct {
 	// Values to write; absent columns are not written.
 	After *v1.Row `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
 	// Values of the same columns before; empty for creates.
-	Before        *v1.Row `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"`
+	Before *v1.Row `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"`
+	// Why, where it is not plain; as in sync.v1.Change.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Object, where it is not that of the run.
+	Object string `protobuf:"bytes,7,opt,name=object,proto3" json:"object,omitempty"`
+	// Keys of references whose record was not found when the change was planned, by column.
+	Unresolved    map[uint32]string `protobuf:"bytes,8,rep,name=unresolved,proto3" json:"unresolved,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PlannedChange) Reset() {
 	*x = PlannedChange{}
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[3]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -248,7 +382,7 @@ func (x *PlannedChange) String() string {
 func (*PlannedChange) ProtoMessage() {}
 
 func (x *PlannedChange) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[3]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -261,7 +395,7 @@ func (x *PlannedChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedChange.ProtoReflect.Descriptor instead.
 func (*PlannedChange) Descriptor() ([]byte, []int) {
-	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{3}
+	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PlannedChange) GetPersonId() string {
@@ -299,6 +433,27 @@ func (x *PlannedChange) GetBefore() *v1.Row {
 	return nil
 }
 
+func (x *PlannedChange) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PlannedChange) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *PlannedChange) GetUnresolved() map[uint32]string {
+	if x != nil {
+		return x.Unresolved
+	}
+	return nil
+}
+
 // WrittenRows are records that Salesforce says it wrote, by part of the verify stage.
 type WrittenRows struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -314,7 +469,7 @@ type WrittenRows struct {
 
 func (x *WrittenRows) Reset() {
 	*x = WrittenRows{}
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[4]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -326,7 +481,7 @@ func (x *WrittenRows) String() string {
 func (*WrittenRows) ProtoMessage() {}
 
 func (x *WrittenRows) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[4]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -339,7 +494,7 @@ func (x *WrittenRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrittenRows.ProtoReflect.Descriptor instead.
 func (*WrittenRows) Descriptor() ([]byte, []int) {
-	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WrittenRows) GetColumns() []string {
@@ -374,7 +529,7 @@ type Outcomes struct {
 
 func (x *Outcomes) Reset() {
 	*x = Outcomes{}
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[5]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +541,7 @@ func (x *Outcomes) String() string {
 func (*Outcomes) ProtoMessage() {}
 
 func (x *Outcomes) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_event_v1_event_proto_msgTypes[5]
+	mi := &file_catalogsync_event_v1_event_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +554,7 @@ func (x *Outcomes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcomes.ProtoReflect.Descriptor instead.
 func (*Outcomes) Descriptor() ([]byte, []int) {
-	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{5}
+	return file_catalogsync_event_v1_event_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Outcomes) GetOutcomes() []*v11.Outcome {
@@ -418,20 +573,37 @@ const file_catalogsync_event_v1_event_proto_rawDesc = "" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x16\n" +
 	"\x06number\x18\x03 \x01(\x05R\x06number\x12\x16\n" +
-	"\x06tenant\x18\x04 \x01(\tR\x06tenant\"K\n" +
+	"\x06tenant\x18\x04 \x01(\tR\x06tenant\"\x9b\x01\n" +
+	"\x12ConnectionUnlinked\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12#\n" +
+	"\rconnection_id\x18\x02 \x01(\tR\fconnectionId\x12\x1a\n" +
+	"\breplaced\x18\x03 \x01(\bR\breplaced\x12,\n" +
+	"\x12data_key_destroyed\x18\x04 \x01(\bR\x10dataKeyDestroyed\"A\n" +
+	"\x06Sealed\x12\x1f\n" +
+	"\vkey_version\x18\x01 \x01(\x05R\n" +
+	"keyVersion\x12\x16\n" +
+	"\x06sealed\x18\x02 \x01(\fR\x06sealed\"K\n" +
 	"\x04Rows\x12\x12\n" +
 	"\x04keys\x18\x01 \x03(\tR\x04keys\x12/\n" +
 	"\x05batch\x18\x02 \x01(\v2\x19.catalogsync.row.v1.BatchR\x05batch\"\x9e\x01\n" +
 	"\x0ePlannedChanges\x123\n" +
 	"\x06action\x18\x01 \x01(\x0e2\x1b.catalogsync.sync.v1.ActionR\x06action\x12\x18\n" +
 	"\acolumns\x18\x02 \x03(\tR\acolumns\x12=\n" +
-	"\achanges\x18\x03 \x03(\v2#.catalogsync.event.v1.PlannedChangeR\achanges\"\xbb\x01\n" +
+	"\achanges\x18\x03 \x03(\v2#.catalogsync.event.v1.PlannedChangeR\achanges\"\xff\x02\n" +
 	"\rPlannedChange\x12\x1b\n" +
 	"\tperson_id\x18\x01 \x01(\tR\bpersonId\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1b\n" +
 	"\trecord_id\x18\x03 \x01(\tR\brecordId\x12-\n" +
 	"\x05after\x18\x04 \x01(\v2\x17.catalogsync.row.v1.RowR\x05after\x12/\n" +
-	"\x06before\x18\x05 \x01(\v2\x17.catalogsync.row.v1.RowR\x06before\"\x8e\x01\n" +
+	"\x06before\x18\x05 \x01(\v2\x17.catalogsync.row.v1.RowR\x06before\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06object\x18\a \x01(\tR\x06object\x12S\n" +
+	"\n" +
+	"unresolved\x18\b \x03(\v23.catalogsync.event.v1.PlannedChange.UnresolvedEntryR\n" +
+	"unresolved\x1a=\n" +
+	"\x0fUnresolvedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8e\x01\n" +
 	"\vWrittenRows\x12\x18\n" +
 	"\acolumns\x18\x01 \x03(\tR\acolumns\x12+\n" +
 	"\x04rows\x18\x02 \x03(\v2\x17.catalogsync.row.v1.RowR\x04rows\x128\n" +
@@ -453,33 +625,37 @@ func file_catalogsync_event_v1_event_proto_rawDescGZIP() []byte {
 	return file_catalogsync_event_v1_event_proto_rawDescData
 }
 
-var file_catalogsync_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_catalogsync_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_catalogsync_event_v1_event_proto_goTypes = []any{
-	(*Task)(nil),           // 0: catalogsync.event.v1.Task
-	(*Rows)(nil),           // 1: catalogsync.event.v1.Rows
-	(*PlannedChanges)(nil), // 2: catalogsync.event.v1.PlannedChanges
-	(*PlannedChange)(nil),  // 3: catalogsync.event.v1.PlannedChange
-	(*WrittenRows)(nil),    // 4: catalogsync.event.v1.WrittenRows
-	(*Outcomes)(nil),       // 5: catalogsync.event.v1.Outcomes
-	(*v1.Batch)(nil),       // 6: catalogsync.row.v1.Batch
-	(v11.Action)(0),        // 7: catalogsync.sync.v1.Action
-	(*v1.Row)(nil),         // 8: catalogsync.row.v1.Row
-	(*v11.Outcome)(nil),    // 9: catalogsync.sync.v1.Outcome
+	(*Task)(nil),               // 0: catalogsync.event.v1.Task
+	(*ConnectionUnlinked)(nil), // 1: catalogsync.event.v1.ConnectionUnlinked
+	(*Sealed)(nil),             // 2: catalogsync.event.v1.Sealed
+	(*Rows)(nil),               // 3: catalogsync.event.v1.Rows
+	(*PlannedChanges)(nil),     // 4: catalogsync.event.v1.PlannedChanges
+	(*PlannedChange)(nil),      // 5: catalogsync.event.v1.PlannedChange
+	(*WrittenRows)(nil),        // 6: catalogsync.event.v1.WrittenRows
+	(*Outcomes)(nil),           // 7: catalogsync.event.v1.Outcomes
+	nil,                        // 8: catalogsync.event.v1.PlannedChange.UnresolvedEntry
+	(*v1.Batch)(nil),           // 9: catalogsync.row.v1.Batch
+	(v11.Action)(0),            // 10: catalogsync.sync.v1.Action
+	(*v1.Row)(nil),             // 11: catalogsync.row.v1.Row
+	(*v11.Outcome)(nil),        // 12: catalogsync.sync.v1.Outcome
 }
 var file_catalogsync_event_v1_event_proto_depIdxs = []int32{
-	6, // 0: catalogsync.event.v1.Rows.batch:type_name -> catalogsync.row.v1.Batch
-	7, // 1: catalogsync.event.v1.PlannedChanges.action:type_name -> catalogsync.sync.v1.Action
-	3, // 2: catalogsync.event.v1.PlannedChanges.changes:type_name -> catalogsync.event.v1.PlannedChange
-	8, // 3: catalogsync.event.v1.PlannedChange.after:type_name -> catalogsync.row.v1.Row
-	8, // 4: catalogsync.event.v1.PlannedChange.before:type_name -> catalogsync.row.v1.Row
-	8, // 5: catalogsync.event.v1.WrittenRows.rows:type_name -> catalogsync.row.v1.Row
-	9, // 6: catalogsync.event.v1.WrittenRows.outcomes:type_name -> catalogsync.sync.v1.Outcome
-	9, // 7: catalogsync.event.v1.Outcomes.outcomes:type_name -> catalogsync.sync.v1.Outcome
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	9,  // 0: catalogsync.event.v1.Rows.batch:type_name -> catalogsync.row.v1.Batch
+	10, // 1: catalogsync.event.v1.PlannedChanges.action:type_name -> catalogsync.sync.v1.Action
+	5,  // 2: catalogsync.event.v1.PlannedChanges.changes:type_name -> catalogsync.event.v1.PlannedChange
+	11, // 3: catalogsync.event.v1.PlannedChange.after:type_name -> catalogsync.row.v1.Row
+	11, // 4: catalogsync.event.v1.PlannedChange.before:type_name -> catalogsync.row.v1.Row
+	8,  // 5: catalogsync.event.v1.PlannedChange.unresolved:type_name -> catalogsync.event.v1.PlannedChange.UnresolvedEntry
+	11, // 6: catalogsync.event.v1.WrittenRows.rows:type_name -> catalogsync.row.v1.Row
+	12, // 7: catalogsync.event.v1.WrittenRows.outcomes:type_name -> catalogsync.sync.v1.Outcome
+	12, // 8: catalogsync.event.v1.Outcomes.outcomes:type_name -> catalogsync.sync.v1.Outcome
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_catalogsync_event_v1_event_proto_init() }
@@ -493,7 +669,7 @@ func file_catalogsync_event_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catalogsync_event_v1_event_proto_rawDesc), len(file_catalogsync_event_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

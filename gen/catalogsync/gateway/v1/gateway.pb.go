@@ -105,7 +105,11 @@ type ApiToken struct {
 	// When it was made.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// When it ends; absent: never.
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// When it was last used, to the minute; absent: never.
+	LastUsedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_used_at,json=lastUsedAt,proto3" json:"last_used_at,omitempty"`
+	// Who made it.
+	Author        string `protobuf:"bytes,8,opt,name=author,proto3" json:"author,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -182,12 +186,26 @@ func (x *ApiToken) GetExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ApiToken) GetLastUsedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUsedAt
+	}
+	return nil
+}
+
+func (x *ApiToken) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
 // CreateApiTokenRequest asks for a token.
 type CreateApiTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name for people.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Role: viewer or admin.
+	// Role: viewer, admin or owner.
 	Role v1.Role `protobuf:"varint,2,opt,name=role,proto3,enum=catalogsync.options.v1.Role" json:"role,omitempty"`
 	// Tenant: the caller's own where empty; only an operator may name one.
 	Tenant string `protobuf:"bytes,3,opt,name=tenant,proto3" json:"tenant,omitempty"`
@@ -617,7 +635,7 @@ var File_catalogsync_gateway_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_catalogsync_gateway_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"$catalogsync/gateway/v1/gateway.proto\x12\x16catalogsync.gateway.v1\x1a\x1ecatalogsync/auth/v1/auth.proto\x1a(catalogsync/directory/v1/directory.proto\x1a\"catalogsync/mapper/v1/mapper.proto\x1a$catalogsync/options/v1/options.proto\x1a(catalogsync/scheduler/v1/scheduler.proto\x1a\x1ecatalogsync/sync/v1/sync.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x01\n" +
+	"$catalogsync/gateway/v1/gateway.proto\x12\x16catalogsync.gateway.v1\x1a\x1ecatalogsync/auth/v1/auth.proto\x1a(catalogsync/directory/v1/directory.proto\x1a\"catalogsync/mapper/v1/mapper.proto\x1a$catalogsync/options/v1/options.proto\x1a(catalogsync/scheduler/v1/scheduler.proto\x1a\x1ecatalogsync/sync/v1/sync.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x02\n" +
 	"\bApiToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -626,7 +644,10 @@ const file_catalogsync_gateway_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
-	"expires_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xb0\x01\n" +
+	"expires_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12<\n" +
+	"\flast_used_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"lastUsedAt\x12\x16\n" +
+	"\x06author\x18\b \x01(\tR\x06author\"\xb0\x01\n" +
 	"\x15CreateApiTokenRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x1c.catalogsync.options.v1.RoleR\x04role\x12\x16\n" +
@@ -661,9 +682,9 @@ const file_catalogsync_gateway_v1_gateway_proto_rawDesc = "" +
 	"\x19INTEGRATION_STATE_RUNNING\x10\x03\x12%\n" +
 	"!INTEGRATION_STATE_NEEDS_RECONNECT\x10\x042\xf9\x02\n" +
 	"\x0fApiTokenService\x12w\n" +
-	"\x0eCreateApiToken\x12-.catalogsync.gateway.v1.CreateApiTokenRequest\x1a..catalogsync.gateway.v1.CreateApiTokenResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12t\n" +
-	"\rListApiTokens\x12,.catalogsync.gateway.v1.ListApiTokensRequest\x1a-.catalogsync.gateway.v1.ListApiTokensResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12w\n" +
-	"\x0eRevokeApiToken\x12-.catalogsync.gateway.v1.RevokeApiTokenRequest\x1a..catalogsync.gateway.v1.RevokeApiTokenResponse\"\x06\xa2\xbb\x18\x02\b\x032y\n" +
+	"\x0eCreateApiToken\x12-.catalogsync.gateway.v1.CreateApiTokenRequest\x1a..catalogsync.gateway.v1.CreateApiTokenResponse\"\x06\xa2\xbb\x18\x02\b\x04\x12t\n" +
+	"\rListApiTokens\x12,.catalogsync.gateway.v1.ListApiTokensRequest\x1a-.catalogsync.gateway.v1.ListApiTokensResponse\"\x06\xa2\xbb\x18\x02\b\x04\x12w\n" +
+	"\x0eRevokeApiToken\x12-.catalogsync.gateway.v1.RevokeApiTokenRequest\x1a..catalogsync.gateway.v1.RevokeApiTokenResponse\"\x06\xa2\xbb\x18\x02\b\x042y\n" +
 	"\rStatusService\x12h\n" +
 	"\tGetStatus\x12(.catalogsync.gateway.v1.GetStatusRequest\x1a).catalogsync.gateway.v1.GetStatusResponse\"\x06\xa2\xbb\x18\x02\b\x02B\xed\x01\n" +
 	"\x1acom.catalogsync.gateway.v1B\fGatewayProtoP\x01ZGgithub.com/catalogsync/catalogsync/gen/catalogsync/gateway/v1;gatewayv1\xa2\x02\x03CGX\xaa\x02\x16Catalogsync.Gateway.V1\xca\x02\x16Catalogsync\\Gateway\\V1\xe2\x02\"Catalogsync\\Gateway\\V1\\GPBMetadata\xea\x02\x18Catalogsync::Gateway::V1b\x06proto3"
@@ -705,29 +726,30 @@ var file_catalogsync_gateway_v1_gateway_proto_depIdxs = []int32{
 	10, // 0: catalogsync.gateway.v1.ApiToken.role:type_name -> catalogsync.options.v1.Role
 	11, // 1: catalogsync.gateway.v1.ApiToken.created_at:type_name -> google.protobuf.Timestamp
 	11, // 2: catalogsync.gateway.v1.ApiToken.expires_at:type_name -> google.protobuf.Timestamp
-	10, // 3: catalogsync.gateway.v1.CreateApiTokenRequest.role:type_name -> catalogsync.options.v1.Role
-	11, // 4: catalogsync.gateway.v1.CreateApiTokenRequest.expires_at:type_name -> google.protobuf.Timestamp
-	1,  // 5: catalogsync.gateway.v1.CreateApiTokenResponse.token:type_name -> catalogsync.gateway.v1.ApiToken
-	1,  // 6: catalogsync.gateway.v1.ListApiTokensResponse.tokens:type_name -> catalogsync.gateway.v1.ApiToken
-	0,  // 7: catalogsync.gateway.v1.GetStatusResponse.state:type_name -> catalogsync.gateway.v1.IntegrationState
-	12, // 8: catalogsync.gateway.v1.GetStatusResponse.connection:type_name -> catalogsync.auth.v1.Connection
-	13, // 9: catalogsync.gateway.v1.GetStatusResponse.latest_run:type_name -> catalogsync.sync.v1.Run
-	14, // 10: catalogsync.gateway.v1.GetStatusResponse.schedule:type_name -> catalogsync.scheduler.v1.Schedule
-	15, // 11: catalogsync.gateway.v1.GetStatusResponse.field_map:type_name -> catalogsync.mapper.v1.FieldMap
-	16, // 12: catalogsync.gateway.v1.GetStatusResponse.people:type_name -> catalogsync.directory.v1.CountPeopleResponse
-	2,  // 13: catalogsync.gateway.v1.ApiTokenService.CreateApiToken:input_type -> catalogsync.gateway.v1.CreateApiTokenRequest
-	4,  // 14: catalogsync.gateway.v1.ApiTokenService.ListApiTokens:input_type -> catalogsync.gateway.v1.ListApiTokensRequest
-	6,  // 15: catalogsync.gateway.v1.ApiTokenService.RevokeApiToken:input_type -> catalogsync.gateway.v1.RevokeApiTokenRequest
-	8,  // 16: catalogsync.gateway.v1.StatusService.GetStatus:input_type -> catalogsync.gateway.v1.GetStatusRequest
-	3,  // 17: catalogsync.gateway.v1.ApiTokenService.CreateApiToken:output_type -> catalogsync.gateway.v1.CreateApiTokenResponse
-	5,  // 18: catalogsync.gateway.v1.ApiTokenService.ListApiTokens:output_type -> catalogsync.gateway.v1.ListApiTokensResponse
-	7,  // 19: catalogsync.gateway.v1.ApiTokenService.RevokeApiToken:output_type -> catalogsync.gateway.v1.RevokeApiTokenResponse
-	9,  // 20: catalogsync.gateway.v1.StatusService.GetStatus:output_type -> catalogsync.gateway.v1.GetStatusResponse
-	17, // [17:21] is the sub-list for method output_type
-	13, // [13:17] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	11, // 3: catalogsync.gateway.v1.ApiToken.last_used_at:type_name -> google.protobuf.Timestamp
+	10, // 4: catalogsync.gateway.v1.CreateApiTokenRequest.role:type_name -> catalogsync.options.v1.Role
+	11, // 5: catalogsync.gateway.v1.CreateApiTokenRequest.expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 6: catalogsync.gateway.v1.CreateApiTokenResponse.token:type_name -> catalogsync.gateway.v1.ApiToken
+	1,  // 7: catalogsync.gateway.v1.ListApiTokensResponse.tokens:type_name -> catalogsync.gateway.v1.ApiToken
+	0,  // 8: catalogsync.gateway.v1.GetStatusResponse.state:type_name -> catalogsync.gateway.v1.IntegrationState
+	12, // 9: catalogsync.gateway.v1.GetStatusResponse.connection:type_name -> catalogsync.auth.v1.Connection
+	13, // 10: catalogsync.gateway.v1.GetStatusResponse.latest_run:type_name -> catalogsync.sync.v1.Run
+	14, // 11: catalogsync.gateway.v1.GetStatusResponse.schedule:type_name -> catalogsync.scheduler.v1.Schedule
+	15, // 12: catalogsync.gateway.v1.GetStatusResponse.field_map:type_name -> catalogsync.mapper.v1.FieldMap
+	16, // 13: catalogsync.gateway.v1.GetStatusResponse.people:type_name -> catalogsync.directory.v1.CountPeopleResponse
+	2,  // 14: catalogsync.gateway.v1.ApiTokenService.CreateApiToken:input_type -> catalogsync.gateway.v1.CreateApiTokenRequest
+	4,  // 15: catalogsync.gateway.v1.ApiTokenService.ListApiTokens:input_type -> catalogsync.gateway.v1.ListApiTokensRequest
+	6,  // 16: catalogsync.gateway.v1.ApiTokenService.RevokeApiToken:input_type -> catalogsync.gateway.v1.RevokeApiTokenRequest
+	8,  // 17: catalogsync.gateway.v1.StatusService.GetStatus:input_type -> catalogsync.gateway.v1.GetStatusRequest
+	3,  // 18: catalogsync.gateway.v1.ApiTokenService.CreateApiToken:output_type -> catalogsync.gateway.v1.CreateApiTokenResponse
+	5,  // 19: catalogsync.gateway.v1.ApiTokenService.ListApiTokens:output_type -> catalogsync.gateway.v1.ListApiTokensResponse
+	7,  // 20: catalogsync.gateway.v1.ApiTokenService.RevokeApiToken:output_type -> catalogsync.gateway.v1.RevokeApiTokenResponse
+	9,  // 21: catalogsync.gateway.v1.StatusService.GetStatus:output_type -> catalogsync.gateway.v1.GetStatusResponse
+	18, // [18:22] is the sub-list for method output_type
+	14, // [14:18] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_catalogsync_gateway_v1_gateway_proto_init() }

@@ -27,6 +27,874 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Direction is which way a field map maps.
+type Direction int32
+
+const (
+	// Not set: write.
+	Direction_DIRECTION_UNSPECIFIED Direction = 0
+	// From the Catalog's people to Salesforce's records: sources are Catalog fields, targets Salesforce fields.
+	Direction_DIRECTION_WRITE Direction = 1
+	// From Salesforce's records to the Catalog's people: sources are Salesforce fields, targets Catalog fields.
+	Direction_DIRECTION_IMPORT Direction = 2
+)
+
+// Enum value maps for Direction.
+var (
+	Direction_name = map[int32]string{
+		0: "DIRECTION_UNSPECIFIED",
+		1: "DIRECTION_WRITE",
+		2: "DIRECTION_IMPORT",
+	}
+	Direction_value = map[string]int32{
+		"DIRECTION_UNSPECIFIED": 0,
+		"DIRECTION_WRITE":       1,
+		"DIRECTION_IMPORT":      2,
+	}
+)
+
+func (x Direction) Enum() *Direction {
+	p := new(Direction)
+	*p = x
+	return p
+}
+
+func (x Direction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Direction) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[0].Descriptor()
+}
+
+func (Direction) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[0]
+}
+
+func (x Direction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Direction.Descriptor instead.
+func (Direction) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{0}
+}
+
+// SeveralMatches is what to do when several records match one person.
+type SeveralMatches int32
+
+const (
+	// Not set: refuse.
+	SeveralMatches_SEVERAL_MATCHES_UNSPECIFIED SeveralMatches = 0
+	// Reject the person and name the records.
+	SeveralMatches_SEVERAL_MATCHES_REFUSE SeveralMatches = 1
+	// Take the record that was created first.
+	SeveralMatches_SEVERAL_MATCHES_OLDEST SeveralMatches = 2
+	// Take the record that was created last.
+	SeveralMatches_SEVERAL_MATCHES_NEWEST SeveralMatches = 3
+	// Take the only record that several_matches_owner owns; refuse where there is not exactly one.
+	SeveralMatches_SEVERAL_MATCHES_OWNER SeveralMatches = 4
+)
+
+// Enum value maps for SeveralMatches.
+var (
+	SeveralMatches_name = map[int32]string{
+		0: "SEVERAL_MATCHES_UNSPECIFIED",
+		1: "SEVERAL_MATCHES_REFUSE",
+		2: "SEVERAL_MATCHES_OLDEST",
+		3: "SEVERAL_MATCHES_NEWEST",
+		4: "SEVERAL_MATCHES_OWNER",
+	}
+	SeveralMatches_value = map[string]int32{
+		"SEVERAL_MATCHES_UNSPECIFIED": 0,
+		"SEVERAL_MATCHES_REFUSE":      1,
+		"SEVERAL_MATCHES_OLDEST":      2,
+		"SEVERAL_MATCHES_NEWEST":      3,
+		"SEVERAL_MATCHES_OWNER":       4,
+	}
+)
+
+func (x SeveralMatches) Enum() *SeveralMatches {
+	p := new(SeveralMatches)
+	*p = x
+	return p
+}
+
+func (x SeveralMatches) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SeveralMatches) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[1].Descriptor()
+}
+
+func (SeveralMatches) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[1]
+}
+
+func (x SeveralMatches) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SeveralMatches.Descriptor instead.
+func (SeveralMatches) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{1}
+}
+
+// Converted is what to do with a converted Lead.
+type Converted int32
+
+const (
+	// Not set: leave.
+	Converted_CONVERTED_UNSPECIFIED Converted = 0
+	// Leave both as they are; the person ends superseded.
+	Converted_CONVERTED_LEAVE Converted = 1
+	// Update the Contact that the Lead became, by the pairs whose target Contact has too.
+	Converted_CONVERTED_UPDATE_CONTACT Converted = 2
+)
+
+// Enum value maps for Converted.
+var (
+	Converted_name = map[int32]string{
+		0: "CONVERTED_UNSPECIFIED",
+		1: "CONVERTED_LEAVE",
+		2: "CONVERTED_UPDATE_CONTACT",
+	}
+	Converted_value = map[string]int32{
+		"CONVERTED_UNSPECIFIED":    0,
+		"CONVERTED_LEAVE":          1,
+		"CONVERTED_UPDATE_CONTACT": 2,
+	}
+)
+
+func (x Converted) Enum() *Converted {
+	p := new(Converted)
+	*p = x
+	return p
+}
+
+func (x Converted) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Converted) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[2].Descriptor()
+}
+
+func (Converted) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[2]
+}
+
+func (x Converted) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Converted.Descriptor instead.
+func (Converted) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{2}
+}
+
+// Deleted is what to do when the person's record was deleted in Salesforce.
+type Deleted int32
+
+const (
+	// Not set: create anew.
+	Deleted_DELETED_UNSPECIFIED Deleted = 0
+	// Create a new record.
+	Deleted_DELETED_CREATE Deleted = 1
+	// Take it out of the recycle bin and update it; create a new one where it is no longer there.
+	Deleted_DELETED_UNDELETE Deleted = 2
+	// Leave it deleted; the person ends skipped.
+	Deleted_DELETED_LEAVE Deleted = 3
+)
+
+// Enum value maps for Deleted.
+var (
+	Deleted_name = map[int32]string{
+		0: "DELETED_UNSPECIFIED",
+		1: "DELETED_CREATE",
+		2: "DELETED_UNDELETE",
+		3: "DELETED_LEAVE",
+	}
+	Deleted_value = map[string]int32{
+		"DELETED_UNSPECIFIED": 0,
+		"DELETED_CREATE":      1,
+		"DELETED_UNDELETE":    2,
+		"DELETED_LEAVE":       3,
+	}
+)
+
+func (x Deleted) Enum() *Deleted {
+	p := new(Deleted)
+	*p = x
+	return p
+}
+
+func (x Deleted) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Deleted) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[3].Descriptor()
+}
+
+func (Deleted) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[3]
+}
+
+func (x Deleted) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Deleted.Descriptor instead.
+func (Deleted) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{3}
+}
+
+// ContactAndLead is what to do with people of a Lead map who are a Contact already.
+type ContactAndLead int32
+
+const (
+	// Not set: skip.
+	ContactAndLead_CONTACT_AND_LEAD_UNSPECIFIED ContactAndLead = 0
+	// They do not become a Lead; the person ends skipped, with the Contact's id.
+	ContactAndLead_CONTACT_AND_LEAD_SKIP ContactAndLead = 1
+	// They become a Lead all the same.
+	ContactAndLead_CONTACT_AND_LEAD_BOTH ContactAndLead = 2
+)
+
+// Enum value maps for ContactAndLead.
+var (
+	ContactAndLead_name = map[int32]string{
+		0: "CONTACT_AND_LEAD_UNSPECIFIED",
+		1: "CONTACT_AND_LEAD_SKIP",
+		2: "CONTACT_AND_LEAD_BOTH",
+	}
+	ContactAndLead_value = map[string]int32{
+		"CONTACT_AND_LEAD_UNSPECIFIED": 0,
+		"CONTACT_AND_LEAD_SKIP":        1,
+		"CONTACT_AND_LEAD_BOTH":        2,
+	}
+)
+
+func (x ContactAndLead) Enum() *ContactAndLead {
+	p := new(ContactAndLead)
+	*p = x
+	return p
+}
+
+func (x ContactAndLead) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ContactAndLead) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[4].Descriptor()
+}
+
+func (ContactAndLead) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[4]
+}
+
+func (x ContactAndLead) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ContactAndLead.Descriptor instead.
+func (ContactAndLead) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{4}
+}
+
+// Leavers is what to do with records of people who are gone from the Catalog.
+type Leavers int32
+
+const (
+	// Not set: leave.
+	Leavers_LEAVERS_UNSPECIFIED Leavers = 0
+	// Count them, and leave them as they are.
+	Leavers_LEAVERS_LEAVE Leavers = 1
+	// Set leavers_field to leavers_value.
+	Leavers_LEAVERS_FLAG Leavers = 2
+)
+
+// Enum value maps for Leavers.
+var (
+	Leavers_name = map[int32]string{
+		0: "LEAVERS_UNSPECIFIED",
+		1: "LEAVERS_LEAVE",
+		2: "LEAVERS_FLAG",
+	}
+	Leavers_value = map[string]int32{
+		"LEAVERS_UNSPECIFIED": 0,
+		"LEAVERS_LEAVE":       1,
+		"LEAVERS_FLAG":        2,
+	}
+)
+
+func (x Leavers) Enum() *Leavers {
+	p := new(Leavers)
+	*p = x
+	return p
+}
+
+func (x Leavers) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Leavers) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[5].Descriptor()
+}
+
+func (Leavers) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[5]
+}
+
+func (x Leavers) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Leavers.Descriptor instead.
+func (Leavers) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{5}
+}
+
+// Effect is what a rule does. Where a field map has rules that include, a person has to meet one of them; a rule that
+// skips comes before any that includes.
+type Effect int32
+
+const (
+	// Not set.
+	Effect_EFFECT_UNSPECIFIED Effect = 0
+	// Who meets it takes part.
+	Effect_EFFECT_INCLUDE Effect = 1
+	// Who meets it is skipped.
+	Effect_EFFECT_SKIP Effect = 2
+)
+
+// Enum value maps for Effect.
+var (
+	Effect_name = map[int32]string{
+		0: "EFFECT_UNSPECIFIED",
+		1: "EFFECT_INCLUDE",
+		2: "EFFECT_SKIP",
+	}
+	Effect_value = map[string]int32{
+		"EFFECT_UNSPECIFIED": 0,
+		"EFFECT_INCLUDE":     1,
+		"EFFECT_SKIP":        2,
+	}
+)
+
+func (x Effect) Enum() *Effect {
+	p := new(Effect)
+	*p = x
+	return p
+}
+
+func (x Effect) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Effect) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[6].Descriptor()
+}
+
+func (Effect) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[6]
+}
+
+func (x Effect) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Effect.Descriptor instead.
+func (Effect) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{6}
+}
+
+// Side is whose field is tested.
+type Side int32
+
+const (
+	// Not set: the Catalog's.
+	Side_SIDE_UNSPECIFIED Side = 0
+	// A field of the Catalog's person.
+	Side_SIDE_CATALOG Side = 1
+	// The present value in Salesforce; empty for people without a record.
+	Side_SIDE_SALESFORCE Side = 2
+)
+
+// Enum value maps for Side.
+var (
+	Side_name = map[int32]string{
+		0: "SIDE_UNSPECIFIED",
+		1: "SIDE_CATALOG",
+		2: "SIDE_SALESFORCE",
+	}
+	Side_value = map[string]int32{
+		"SIDE_UNSPECIFIED": 0,
+		"SIDE_CATALOG":     1,
+		"SIDE_SALESFORCE":  2,
+	}
+)
+
+func (x Side) Enum() *Side {
+	p := new(Side)
+	*p = x
+	return p
+}
+
+func (x Side) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Side) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[7].Descriptor()
+}
+
+func (Side) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[7]
+}
+
+func (x Side) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Side.Descriptor instead.
+func (Side) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{7}
+}
+
+// Operator compares a field with values. Text is compared without regard to case.
+type Operator int32
+
+const (
+	// Not set.
+	Operator_OPERATOR_UNSPECIFIED Operator = 0
+	// Contains one of the values.
+	Operator_OPERATOR_CONTAINS Operator = 1
+	// Equals the value.
+	Operator_OPERATOR_EQUALS Operator = 2
+	// Equals one of the values; for lists joined by semicolons, has one of them.
+	Operator_OPERATOR_IN Operator = 3
+	// Matches the regular expression, in RE2 syntax, somewhere.
+	Operator_OPERATOR_MATCHES Operator = 4
+	// Is absent, null or blank. Takes no value.
+	Operator_OPERATOR_EMPTY Operator = 5
+	// Is less: numbers as numbers, dates and times as such, text by code point.
+	Operator_OPERATOR_LESS Operator = 6
+	// Is less or equal.
+	Operator_OPERATOR_LESS_OR_EQUAL Operator = 7
+	// Is greater.
+	Operator_OPERATOR_GREATER Operator = 8
+	// Is greater or equal.
+	Operator_OPERATOR_GREATER_OR_EQUAL Operator = 9
+	// Is a time after the value: a time, a date, or a span before the run such as 30d or 12h.
+	Operator_OPERATOR_CHANGED_SINCE Operator = 10
+	// Begins with one of the values.
+	Operator_OPERATOR_STARTS_WITH Operator = 11
+)
+
+// Enum value maps for Operator.
+var (
+	Operator_name = map[int32]string{
+		0:  "OPERATOR_UNSPECIFIED",
+		1:  "OPERATOR_CONTAINS",
+		2:  "OPERATOR_EQUALS",
+		3:  "OPERATOR_IN",
+		4:  "OPERATOR_MATCHES",
+		5:  "OPERATOR_EMPTY",
+		6:  "OPERATOR_LESS",
+		7:  "OPERATOR_LESS_OR_EQUAL",
+		8:  "OPERATOR_GREATER",
+		9:  "OPERATOR_GREATER_OR_EQUAL",
+		10: "OPERATOR_CHANGED_SINCE",
+		11: "OPERATOR_STARTS_WITH",
+	}
+	Operator_value = map[string]int32{
+		"OPERATOR_UNSPECIFIED":      0,
+		"OPERATOR_CONTAINS":         1,
+		"OPERATOR_EQUALS":           2,
+		"OPERATOR_IN":               3,
+		"OPERATOR_MATCHES":          4,
+		"OPERATOR_EMPTY":            5,
+		"OPERATOR_LESS":             6,
+		"OPERATOR_LESS_OR_EQUAL":    7,
+		"OPERATOR_GREATER":          8,
+		"OPERATOR_GREATER_OR_EQUAL": 9,
+		"OPERATOR_CHANGED_SINCE":    10,
+		"OPERATOR_STARTS_WITH":      11,
+	}
+)
+
+func (x Operator) Enum() *Operator {
+	p := new(Operator)
+	*p = x
+	return p
+}
+
+func (x Operator) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Operator) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[8].Descriptor()
+}
+
+func (Operator) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[8]
+}
+
+func (x Operator) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Operator.Descriptor instead.
+func (Operator) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{8}
+}
+
+// WriteWhen is when a pair is written.
+type WriteWhen int32
+
+const (
+	// Not set: always.
+	WriteWhen_WRITE_WHEN_UNSPECIFIED WriteWhen = 0
+	// Whenever the values differ.
+	WriteWhen_WRITE_WHEN_ALWAYS WriteWhen = 1
+	// Only where Salesforce has no value.
+	WriteWhen_WRITE_WHEN_BLANK WriteWhen = 2
+	// Only when the record is created.
+	WriteWhen_WRITE_WHEN_CREATE WriteWhen = 3
+)
+
+// Enum value maps for WriteWhen.
+var (
+	WriteWhen_name = map[int32]string{
+		0: "WRITE_WHEN_UNSPECIFIED",
+		1: "WRITE_WHEN_ALWAYS",
+		2: "WRITE_WHEN_BLANK",
+		3: "WRITE_WHEN_CREATE",
+	}
+	WriteWhen_value = map[string]int32{
+		"WRITE_WHEN_UNSPECIFIED": 0,
+		"WRITE_WHEN_ALWAYS":      1,
+		"WRITE_WHEN_BLANK":       2,
+		"WRITE_WHEN_CREATE":      3,
+	}
+)
+
+func (x WriteWhen) Enum() *WriteWhen {
+	p := new(WriteWhen)
+	*p = x
+	return p
+}
+
+func (x WriteWhen) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WriteWhen) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[9].Descriptor()
+}
+
+func (WriteWhen) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[9]
+}
+
+func (x WriteWhen) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WriteWhen.Descriptor instead.
+func (WriteWhen) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{9}
+}
+
+// Blank is what a source without a value does.
+type Blank int32
+
+const (
+	// Not set: the default of its kind.
+	Blank_BLANK_UNSPECIFIED Blank = 0
+	// Leave the field as it is.
+	Blank_BLANK_LEAVE Blank = 1
+	// Clear the field.
+	Blank_BLANK_CLEAR Blank = 2
+)
+
+// Enum value maps for Blank.
+var (
+	Blank_name = map[int32]string{
+		0: "BLANK_UNSPECIFIED",
+		1: "BLANK_LEAVE",
+		2: "BLANK_CLEAR",
+	}
+	Blank_value = map[string]int32{
+		"BLANK_UNSPECIFIED": 0,
+		"BLANK_LEAVE":       1,
+		"BLANK_CLEAR":       2,
+	}
+)
+
+func (x Blank) Enum() *Blank {
+	p := new(Blank)
+	*p = x
+	return p
+}
+
+func (x Blank) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Blank) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[10].Descriptor()
+}
+
+func (Blank) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[10]
+}
+
+func (x Blank) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Blank.Descriptor instead.
+func (Blank) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{10}
+}
+
+// TooLong is what a text does that is longer than the field.
+type TooLong int32
+
+const (
+	// Not set: reject.
+	TooLong_TOO_LONG_UNSPECIFIED TooLong = 0
+	// The person is rejected.
+	TooLong_TOO_LONG_REJECT TooLong = 1
+	// The text is cut at the field's length, and the plan says so.
+	TooLong_TOO_LONG_CUT TooLong = 2
+)
+
+// Enum value maps for TooLong.
+var (
+	TooLong_name = map[int32]string{
+		0: "TOO_LONG_UNSPECIFIED",
+		1: "TOO_LONG_REJECT",
+		2: "TOO_LONG_CUT",
+	}
+	TooLong_value = map[string]int32{
+		"TOO_LONG_UNSPECIFIED": 0,
+		"TOO_LONG_REJECT":      1,
+		"TOO_LONG_CUT":         2,
+	}
+)
+
+func (x TooLong) Enum() *TooLong {
+	p := new(TooLong)
+	*p = x
+	return p
+}
+
+func (x TooLong) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TooLong) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[11].Descriptor()
+}
+
+func (TooLong) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[11]
+}
+
+func (x TooLong) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TooLong.Descriptor instead.
+func (TooLong) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{11}
+}
+
+// Unlisted is what is done with a value that a table does not have.
+type Unlisted int32
+
+const (
+	// Not set: reject.
+	Unlisted_UNLISTED_UNSPECIFIED Unlisted = 0
+	// The person is rejected.
+	Unlisted_UNLISTED_REJECT Unlisted = 1
+	// The value is written as it is.
+	Unlisted_UNLISTED_KEEP Unlisted = 2
+	// The default value is written.
+	Unlisted_UNLISTED_DEFAULT Unlisted = 3
+)
+
+// Enum value maps for Unlisted.
+var (
+	Unlisted_name = map[int32]string{
+		0: "UNLISTED_UNSPECIFIED",
+		1: "UNLISTED_REJECT",
+		2: "UNLISTED_KEEP",
+		3: "UNLISTED_DEFAULT",
+	}
+	Unlisted_value = map[string]int32{
+		"UNLISTED_UNSPECIFIED": 0,
+		"UNLISTED_REJECT":      1,
+		"UNLISTED_KEEP":        2,
+		"UNLISTED_DEFAULT":     3,
+	}
+)
+
+func (x Unlisted) Enum() *Unlisted {
+	p := new(Unlisted)
+	*p = x
+	return p
+}
+
+func (x Unlisted) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Unlisted) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[12].Descriptor()
+}
+
+func (Unlisted) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[12]
+}
+
+func (x Unlisted) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Unlisted.Descriptor instead.
+func (Unlisted) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{12}
+}
+
+// PhoneFormat is how phone numbers are written. Numbers are compared as numbers whatever the format.
+type PhoneFormat int32
+
+const (
+	// Not set: as they are.
+	PhoneFormat_PHONE_FORMAT_UNSPECIFIED PhoneFormat = 0
+	// As they are in the Catalog.
+	PhoneFormat_PHONE_FORMAT_KEEP PhoneFormat = 1
+	// +4930123456.
+	PhoneFormat_PHONE_FORMAT_E164 PhoneFormat = 2
+	// +49 30 123456.
+	PhoneFormat_PHONE_FORMAT_INTERNATIONAL PhoneFormat = 3
+	// 030 123456.
+	PhoneFormat_PHONE_FORMAT_NATIONAL PhoneFormat = 4
+)
+
+// Enum value maps for PhoneFormat.
+var (
+	PhoneFormat_name = map[int32]string{
+		0: "PHONE_FORMAT_UNSPECIFIED",
+		1: "PHONE_FORMAT_KEEP",
+		2: "PHONE_FORMAT_E164",
+		3: "PHONE_FORMAT_INTERNATIONAL",
+		4: "PHONE_FORMAT_NATIONAL",
+	}
+	PhoneFormat_value = map[string]int32{
+		"PHONE_FORMAT_UNSPECIFIED":   0,
+		"PHONE_FORMAT_KEEP":          1,
+		"PHONE_FORMAT_E164":          2,
+		"PHONE_FORMAT_INTERNATIONAL": 3,
+		"PHONE_FORMAT_NATIONAL":      4,
+	}
+)
+
+func (x PhoneFormat) Enum() *PhoneFormat {
+	p := new(PhoneFormat)
+	*p = x
+	return p
+}
+
+func (x PhoneFormat) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PhoneFormat) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[13].Descriptor()
+}
+
+func (PhoneFormat) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[13]
+}
+
+func (x PhoneFormat) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PhoneFormat.Descriptor instead.
+func (PhoneFormat) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{13}
+}
+
+// Scope is what a problem stops.
+type Scope int32
+
+const (
+	// Not set: the whole field map.
+	Scope_SCOPE_UNSPECIFIED Scope = 0
+	// The whole field map.
+	Scope_SCOPE_MAP Scope = 1
+	// Its pair alone; the others go on.
+	Scope_SCOPE_PAIR Scope = 2
+	// Single people, who are rejected one by one.
+	Scope_SCOPE_PERSON Scope = 3
+	// Nothing; it is worth knowing.
+	Scope_SCOPE_NOTE Scope = 4
+)
+
+// Enum value maps for Scope.
+var (
+	Scope_name = map[int32]string{
+		0: "SCOPE_UNSPECIFIED",
+		1: "SCOPE_MAP",
+		2: "SCOPE_PAIR",
+		3: "SCOPE_PERSON",
+		4: "SCOPE_NOTE",
+	}
+	Scope_value = map[string]int32{
+		"SCOPE_UNSPECIFIED": 0,
+		"SCOPE_MAP":         1,
+		"SCOPE_PAIR":        2,
+		"SCOPE_PERSON":      3,
+		"SCOPE_NOTE":        4,
+	}
+)
+
+func (x Scope) Enum() *Scope {
+	p := new(Scope)
+	*p = x
+	return p
+}
+
+func (x Scope) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Scope) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_mapper_v1_mapper_proto_enumTypes[14].Descriptor()
+}
+
+func (Scope) Type() protoreflect.EnumType {
+	return &file_catalogsync_mapper_v1_mapper_proto_enumTypes[14]
+}
+
+func (x Scope) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Scope.Descriptor instead.
+func (Scope) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{14}
+}
+
 // FieldMap is one version of what goes where.
 type FieldMap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -34,7 +902,7 @@ type FieldMap struct {
 	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
 	// Version, from 1.
 	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	// Target object: Contact or Lead.
+	// The org's object that is written to, or imported from.
 	Object string `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
 	// The Salesforce field that identifies a person: an external id field that is unique. Empty: match by e-mail.
 	ExternalIdField string `protobuf:"bytes,4,opt,name=external_id_field,json=externalIdField,proto3" json:"external_id_field,omitempty"`
@@ -43,7 +911,21 @@ type FieldMap struct {
 	// When this version was saved.
 	SavedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=saved_at,json=savedAt,proto3" json:"saved_at,omitempty"`
 	// Who saved it.
-	Author        string `protobuf:"bytes,7,opt,name=author,proto3" json:"author,omitempty"`
+	Author string `protobuf:"bytes,7,opt,name=author,proto3" json:"author,omitempty"`
+	// Which way it maps; write where not set.
+	Direction Direction `protobuf:"varint,8,opt,name=direction,proto3,enum=catalogsync.mapper.v1.Direction" json:"direction,omitempty"`
+	// How people are found in Salesforce, and what is done in the cases that are not plain.
+	Identity *Identity `protobuf:"bytes,9,opt,name=identity,proto3" json:"identity,omitempty"`
+	// Rules, in their order.
+	Rules []*Rule `protobuf:"bytes,10,rep,name=rules,proto3" json:"rules,omitempty"`
+	// What differs for single subaccounts.
+	Overrides []*Override `protobuf:"bytes,11,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	// What holds or limits a run.
+	Guards *Guards `protobuf:"bytes,12,opt,name=guards,proto3" json:"guards,omitempty"`
+	// Why this version was saved, in the author's words.
+	Note string `protobuf:"bytes,13,opt,name=note,proto3" json:"note,omitempty"`
+	// The version that it repeats; 0 where it is no rollback.
+	RolledBackTo  int32 `protobuf:"varint,14,opt,name=rolled_back_to,json=rolledBackTo,proto3" json:"rolled_back_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -127,10 +1009,747 @@ func (x *FieldMap) GetAuthor() string {
 	return ""
 }
 
-// Pair says which Catalog field goes into which Salesforce field.
+func (x *FieldMap) GetDirection() Direction {
+	if x != nil {
+		return x.Direction
+	}
+	return Direction_DIRECTION_UNSPECIFIED
+}
+
+func (x *FieldMap) GetIdentity() *Identity {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+func (x *FieldMap) GetRules() []*Rule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *FieldMap) GetOverrides() []*Override {
+	if x != nil {
+		return x.Overrides
+	}
+	return nil
+}
+
+func (x *FieldMap) GetGuards() *Guards {
+	if x != nil {
+		return x.Guards
+	}
+	return nil
+}
+
+func (x *FieldMap) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *FieldMap) GetRolledBackTo() int32 {
+	if x != nil {
+		return x.RolledBackTo
+	}
+	return 0
+}
+
+// Identity says how people are found in Salesforce. Every policy has a default that changes no more than it must.
+type Identity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Do not adopt records without an external id by e-mail.
+	NoAdoption bool `protobuf:"varint,1,opt,name=no_adoption,json=noAdoption,proto3" json:"no_adoption,omitempty"`
+	// What to do when several records match one person.
+	SeveralMatches SeveralMatches `protobuf:"varint,2,opt,name=several_matches,json=severalMatches,proto3,enum=catalogsync.mapper.v1.SeveralMatches" json:"several_matches,omitempty"`
+	// The owner whose record is taken with SEVERAL_MATCHES_OWNER: a username or user id; the connected user where empty.
+	SeveralMatchesOwner string `protobuf:"bytes,3,opt,name=several_matches_owner,json=severalMatchesOwner,proto3" json:"several_matches_owner,omitempty"`
+	// What to do with a converted Lead.
+	Converted Converted `protobuf:"varint,4,opt,name=converted,proto3,enum=catalogsync.mapper.v1.Converted" json:"converted,omitempty"`
+	// What to do when the record that was the person's is in the recycle bin, or gone.
+	Deleted Deleted `protobuf:"varint,5,opt,name=deleted,proto3,enum=catalogsync.mapper.v1.Deleted" json:"deleted,omitempty"`
+	// What to do with people of a Lead map who are a Contact already.
+	ContactAndLead ContactAndLead `protobuf:"varint,6,opt,name=contact_and_lead,json=contactAndLead,proto3,enum=catalogsync.mapper.v1.ContactAndLead" json:"contact_and_lead,omitempty"`
+	// What to do with records of people who are gone from the Catalog.
+	Leavers Leavers `protobuf:"varint,7,opt,name=leavers,proto3,enum=catalogsync.mapper.v1.Leavers" json:"leavers,omitempty"`
+	// Salesforce field that flags leavers, with LEAVERS_FLAG.
+	LeaversField string `protobuf:"bytes,8,opt,name=leavers_field,json=leaversField,proto3" json:"leavers_field,omitempty"`
+	// Its value for leavers.
+	LeaversValue  string `protobuf:"bytes,9,opt,name=leavers_value,json=leaversValue,proto3" json:"leavers_value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Identity) Reset() {
+	*x = Identity{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Identity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Identity) ProtoMessage() {}
+
+func (x *Identity) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Identity.ProtoReflect.Descriptor instead.
+func (*Identity) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Identity) GetNoAdoption() bool {
+	if x != nil {
+		return x.NoAdoption
+	}
+	return false
+}
+
+func (x *Identity) GetSeveralMatches() SeveralMatches {
+	if x != nil {
+		return x.SeveralMatches
+	}
+	return SeveralMatches_SEVERAL_MATCHES_UNSPECIFIED
+}
+
+func (x *Identity) GetSeveralMatchesOwner() string {
+	if x != nil {
+		return x.SeveralMatchesOwner
+	}
+	return ""
+}
+
+func (x *Identity) GetConverted() Converted {
+	if x != nil {
+		return x.Converted
+	}
+	return Converted_CONVERTED_UNSPECIFIED
+}
+
+func (x *Identity) GetDeleted() Deleted {
+	if x != nil {
+		return x.Deleted
+	}
+	return Deleted_DELETED_UNSPECIFIED
+}
+
+func (x *Identity) GetContactAndLead() ContactAndLead {
+	if x != nil {
+		return x.ContactAndLead
+	}
+	return ContactAndLead_CONTACT_AND_LEAD_UNSPECIFIED
+}
+
+func (x *Identity) GetLeavers() Leavers {
+	if x != nil {
+		return x.Leavers
+	}
+	return Leavers_LEAVERS_UNSPECIFIED
+}
+
+func (x *Identity) GetLeaversField() string {
+	if x != nil {
+		return x.LeaversField
+	}
+	return ""
+}
+
+func (x *Identity) GetLeaversValue() string {
+	if x != nil {
+		return x.LeaversValue
+	}
+	return ""
+}
+
+// Rule includes or skips people.
+type Rule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name, unique within the field map; outcomes cite it.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it does.
+	Effect Effect `protobuf:"varint,2,opt,name=effect,proto3,enum=catalogsync.mapper.v1.Effect" json:"effect,omitempty"`
+	// When it applies.
+	Condition *Condition `protobuf:"bytes,3,opt,name=condition,proto3" json:"condition,omitempty"`
+	// Only to people of these subaccounts; to all where empty.
+	Subaccounts   []string `protobuf:"bytes,4,rep,name=subaccounts,proto3" json:"subaccounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rule) Reset() {
+	*x = Rule{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rule) ProtoMessage() {}
+
+func (x *Rule) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rule.ProtoReflect.Descriptor instead.
+func (*Rule) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Rule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Rule) GetEffect() Effect {
+	if x != nil {
+		return x.Effect
+	}
+	return Effect_EFFECT_UNSPECIFIED
+}
+
+func (x *Rule) GetCondition() *Condition {
+	if x != nil {
+		return x.Condition
+	}
+	return nil
+}
+
+func (x *Rule) GetSubaccounts() []string {
+	if x != nil {
+		return x.Subaccounts
+	}
+	return nil
+}
+
+// Condition is a test or a group of conditions, at most eight groups deep.
+type Condition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of them.
+	//
+	// Types that are valid to be assigned to Condition:
+	//
+	//	*Condition_All
+	//	*Condition_Any
+	//	*Condition_Not
+	//	*Condition_Test
+	Condition     isCondition_Condition `protobuf_oneof:"condition"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Condition) Reset() {
+	*x = Condition{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Condition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Condition) ProtoMessage() {}
+
+func (x *Condition) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Condition.ProtoReflect.Descriptor instead.
+func (*Condition) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Condition) GetCondition() isCondition_Condition {
+	if x != nil {
+		return x.Condition
+	}
+	return nil
+}
+
+func (x *Condition) GetAll() *Conditions {
+	if x != nil {
+		if x, ok := x.Condition.(*Condition_All); ok {
+			return x.All
+		}
+	}
+	return nil
+}
+
+func (x *Condition) GetAny() *Conditions {
+	if x != nil {
+		if x, ok := x.Condition.(*Condition_Any); ok {
+			return x.Any
+		}
+	}
+	return nil
+}
+
+func (x *Condition) GetNot() *Condition {
+	if x != nil {
+		if x, ok := x.Condition.(*Condition_Not); ok {
+			return x.Not
+		}
+	}
+	return nil
+}
+
+func (x *Condition) GetTest() *Test {
+	if x != nil {
+		if x, ok := x.Condition.(*Condition_Test); ok {
+			return x.Test
+		}
+	}
+	return nil
+}
+
+type isCondition_Condition interface {
+	isCondition_Condition()
+}
+
+type Condition_All struct {
+	// All hold.
+	All *Conditions `protobuf:"bytes,1,opt,name=all,proto3,oneof"`
+}
+
+type Condition_Any struct {
+	// At least one holds.
+	Any *Conditions `protobuf:"bytes,2,opt,name=any,proto3,oneof"`
+}
+
+type Condition_Not struct {
+	// It does not hold.
+	Not *Condition `protobuf:"bytes,3,opt,name=not,proto3,oneof"`
+}
+
+type Condition_Test struct {
+	// A test of one field.
+	Test *Test `protobuf:"bytes,4,opt,name=test,proto3,oneof"`
+}
+
+func (*Condition_All) isCondition_Condition() {}
+
+func (*Condition_Any) isCondition_Condition() {}
+
+func (*Condition_Not) isCondition_Condition() {}
+
+func (*Condition_Test) isCondition_Condition() {}
+
+// Conditions is a group; it is not empty.
+type Conditions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its members.
+	Conditions    []*Condition `protobuf:"bytes,1,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Conditions) Reset() {
+	*x = Conditions{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Conditions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Conditions) ProtoMessage() {}
+
+func (x *Conditions) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Conditions.ProtoReflect.Descriptor instead.
+func (*Conditions) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Conditions) GetConditions() []*Condition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+// Test compares one field.
+type Test struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose field.
+	Side Side `protobuf:"varint,1,opt,name=side,proto3,enum=catalogsync.mapper.v1.Side" json:"side,omitempty"`
+	// The field: a Catalog field or a Salesforce field.
+	Field string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
+	// How.
+	Operator Operator `protobuf:"varint,3,opt,name=operator,proto3,enum=catalogsync.mapper.v1.Operator" json:"operator,omitempty"`
+	// With what.
+	Values        []string `protobuf:"bytes,4,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Test) Reset() {
+	*x = Test{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Test) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Test) ProtoMessage() {}
+
+func (x *Test) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Test.ProtoReflect.Descriptor instead.
+func (*Test) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Test) GetSide() Side {
+	if x != nil {
+		return x.Side
+	}
+	return Side_SIDE_UNSPECIFIED
+}
+
+func (x *Test) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *Test) GetOperator() Operator {
+	if x != nil {
+		return x.Operator
+	}
+	return Operator_OPERATOR_UNSPECIFIED
+}
+
+func (x *Test) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// Override is what differs for one subaccount.
+type Override struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The subaccount.
+	Subaccount string `protobuf:"bytes,1,opt,name=subaccount,proto3" json:"subaccount,omitempty"`
+	// Pairs in place of those with the same target, or beside them.
+	Pairs []*Pair `protobuf:"bytes,2,rep,name=pairs,proto3" json:"pairs,omitempty"`
+	// A filter of its own: only who meets it takes part. It comes on top of the rules.
+	Filter *Condition `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Nobody of it takes part.
+	Excluded      bool `protobuf:"varint,4,opt,name=excluded,proto3" json:"excluded,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Override) Reset() {
+	*x = Override{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Override) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Override) ProtoMessage() {}
+
+func (x *Override) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Override.ProtoReflect.Descriptor instead.
+func (*Override) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Override) GetSubaccount() string {
+	if x != nil {
+		return x.Subaccount
+	}
+	return ""
+}
+
+func (x *Override) GetPairs() []*Pair {
+	if x != nil {
+		return x.Pairs
+	}
+	return nil
+}
+
+func (x *Override) GetFilter() *Condition {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *Override) GetExcluded() bool {
+	if x != nil {
+		return x.Excluded
+	}
+	return false
+}
+
+// Guards hold a run or limit what it may use. Shares are of people, from 0 to 1; a limit of 0 means the default, a
+// negative one none. Brakes look at runs of more than 20 changes of their kind.
+type Guards struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Most people to be created by one run that is not the connection's first; default 0.5 of the people.
+	Creates *Brake `protobuf:"bytes,1,opt,name=creates,proto3" json:"creates,omitempty"`
+	// Most records to be updated; no default.
+	Updates *Brake `protobuf:"bytes,2,opt,name=updates,proto3" json:"updates,omitempty"`
+	// Most fields to be cleared, as a share of all values written; default 0.1.
+	Clears *Brake `protobuf:"bytes,3,opt,name=clears,proto3" json:"clears,omitempty"`
+	// Most leavers to be flagged, as a share of the records that are ours; default 0.05.
+	Deactivations *Brake `protobuf:"bytes,4,opt,name=deactivations,proto3" json:"deactivations,omitempty"`
+	// Hold every run until somebody approves it.
+	ApproveEveryRun bool `protobuf:"varint,5,opt,name=approve_every_run,json=approveEveryRun,proto3" json:"approve_every_run,omitempty"`
+	// How long a held run waits before it ends with its people deferred; 72 where 0.
+	HoldHours int32 `protobuf:"varint,6,opt,name=hold_hours,json=holdHours,proto3" json:"hold_hours,omitempty"`
+	// Let a run go on that finds nobody in the Catalog.
+	AllowEmptySource bool `protobuf:"varint,7,opt,name=allow_empty_source,json=allowEmptySource,proto3" json:"allow_empty_source,omitempty"`
+	// Least people as a share of those of the last finished run, or the source is taken for incomplete; 0.5 where 0.
+	LeastPeople float64 `protobuf:"fixed64,8,opt,name=least_people,json=leastPeople,proto3" json:"least_people,omitempty"`
+	// Share of the org's allocation that is ours; 0.2 where 0.
+	AllocationShare float64 `protobuf:"fixed64,9,opt,name=allocation_share,json=allocationShare,proto3" json:"allocation_share,omitempty"`
+	// Share of the org's allocation, used by everybody, at which we stop; 0.8 where 0.
+	AllocationStop float64 `protobuf:"fixed64,10,opt,name=allocation_stop,json=allocationStop,proto3" json:"allocation_stop,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Guards) Reset() {
+	*x = Guards{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Guards) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Guards) ProtoMessage() {}
+
+func (x *Guards) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Guards.ProtoReflect.Descriptor instead.
+func (*Guards) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Guards) GetCreates() *Brake {
+	if x != nil {
+		return x.Creates
+	}
+	return nil
+}
+
+func (x *Guards) GetUpdates() *Brake {
+	if x != nil {
+		return x.Updates
+	}
+	return nil
+}
+
+func (x *Guards) GetClears() *Brake {
+	if x != nil {
+		return x.Clears
+	}
+	return nil
+}
+
+func (x *Guards) GetDeactivations() *Brake {
+	if x != nil {
+		return x.Deactivations
+	}
+	return nil
+}
+
+func (x *Guards) GetApproveEveryRun() bool {
+	if x != nil {
+		return x.ApproveEveryRun
+	}
+	return false
+}
+
+func (x *Guards) GetHoldHours() int32 {
+	if x != nil {
+		return x.HoldHours
+	}
+	return 0
+}
+
+func (x *Guards) GetAllowEmptySource() bool {
+	if x != nil {
+		return x.AllowEmptySource
+	}
+	return false
+}
+
+func (x *Guards) GetLeastPeople() float64 {
+	if x != nil {
+		return x.LeastPeople
+	}
+	return 0
+}
+
+func (x *Guards) GetAllocationShare() float64 {
+	if x != nil {
+		return x.AllocationShare
+	}
+	return 0
+}
+
+func (x *Guards) GetAllocationStop() float64 {
+	if x != nil {
+		return x.AllocationStop
+	}
+	return 0
+}
+
+// Brake holds a run that would change too much. Either limit is enough.
+type Brake struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Greatest number.
+	Count int64 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	// Greatest share.
+	Share         float64 `protobuf:"fixed64,2,opt,name=share,proto3" json:"share,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Brake) Reset() {
+	*x = Brake{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Brake) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Brake) ProtoMessage() {}
+
+func (x *Brake) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Brake.ProtoReflect.Descriptor instead.
+func (*Brake) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Brake) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Brake) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+// Pair says what goes into a target field. It has a source, a constant or an expression.
 type Pair struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Catalog field: a field of a person, or attributes.NAME for a custom attribute.
+	// Source field: a Catalog field or attributes.NAME for a custom attribute; for imports a Salesforce field, or
+	// RELATION.FIELD of a lookup.
 	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
 	// Salesforce field, by its API name.
 	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
@@ -139,14 +1758,42 @@ type Pair struct {
 	// Type of the Salesforce field when the field map was saved. Ignored in a field map to save.
 	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
 	// Length of the Salesforce field when the field map was saved. Ignored in a field map to save.
-	Length        int32 `protobuf:"varint,5,opt,name=length,proto3" json:"length,omitempty"`
+	Length int32 `protobuf:"varint,5,opt,name=length,proto3" json:"length,omitempty"`
+	// Source field that is used where the first one is blank.
+	SecondarySource string `protobuf:"bytes,6,opt,name=secondary_source,json=secondarySource,proto3" json:"secondary_source,omitempty"`
+	// The same value for everybody.
+	Constant string `protobuf:"bytes,7,opt,name=constant,proto3" json:"constant,omitempty"`
+	// An expression over person and record fields (expr-lang), see the mapper's page.
+	Expression string `protobuf:"bytes,8,opt,name=expression,proto3" json:"expression,omitempty"`
+	// When it is written.
+	WriteWhen WriteWhen `protobuf:"varint,9,opt,name=write_when,json=writeWhen,proto3,enum=catalogsync.mapper.v1.WriteWhen" json:"write_when,omitempty"`
+	// What a source that was not given does; leave where not set.
+	Absent Blank `protobuf:"varint,10,opt,name=absent,proto3,enum=catalogsync.mapper.v1.Blank" json:"absent,omitempty"`
+	// What a source that is null does; clear where not set.
+	Null Blank `protobuf:"varint,11,opt,name=null,proto3,enum=catalogsync.mapper.v1.Blank" json:"null,omitempty"`
+	// What a source that is the empty text, or blank, does; clear where not set.
+	Empty Blank `protobuf:"varint,12,opt,name=empty,proto3,enum=catalogsync.mapper.v1.Blank" json:"empty,omitempty"`
+	// What a text does that is longer than the field.
+	TooLong TooLong `protobuf:"varint,13,opt,name=too_long,json=tooLong,proto3,enum=catalogsync.mapper.v1.TooLong" json:"too_long,omitempty"`
+	// Values by table: what the source holds, and what is written for it. Compared without regard to case.
+	Table map[string]string `protobuf:"bytes,14,rep,name=table,proto3" json:"table,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What is written for values that the table does not have.
+	Unlisted Unlisted `protobuf:"varint,15,opt,name=unlisted,proto3,enum=catalogsync.mapper.v1.Unlisted" json:"unlisted,omitempty"`
+	// Zone of dates and times that name none, such as Europe/Berlin; UTC where empty.
+	TimeZone string `protobuf:"bytes,16,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// Country of phone numbers that name none, such as DE; the person's country where empty.
+	PhoneRegion string `protobuf:"bytes,17,opt,name=phone_region,json=phoneRegion,proto3" json:"phone_region,omitempty"`
+	// How phone numbers are written.
+	PhoneFormat PhoneFormat `protobuf:"varint,18,opt,name=phone_format,json=phoneFormat,proto3,enum=catalogsync.mapper.v1.PhoneFormat" json:"phone_format,omitempty"`
+	// The target is a reference, and the value finds the record that it refers to.
+	Lookup        *Lookup `protobuf:"bytes,19,opt,name=lookup,proto3" json:"lookup,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Pair) Reset() {
 	*x = Pair{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[1]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -158,7 +1805,7 @@ func (x *Pair) String() string {
 func (*Pair) ProtoMessage() {}
 
 func (x *Pair) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[1]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -171,7 +1818,7 @@ func (x *Pair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pair.ProtoReflect.Descriptor instead.
 func (*Pair) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{1}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Pair) GetSource() string {
@@ -209,6 +1856,168 @@ func (x *Pair) GetLength() int32 {
 	return 0
 }
 
+func (x *Pair) GetSecondarySource() string {
+	if x != nil {
+		return x.SecondarySource
+	}
+	return ""
+}
+
+func (x *Pair) GetConstant() string {
+	if x != nil {
+		return x.Constant
+	}
+	return ""
+}
+
+func (x *Pair) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+func (x *Pair) GetWriteWhen() WriteWhen {
+	if x != nil {
+		return x.WriteWhen
+	}
+	return WriteWhen_WRITE_WHEN_UNSPECIFIED
+}
+
+func (x *Pair) GetAbsent() Blank {
+	if x != nil {
+		return x.Absent
+	}
+	return Blank_BLANK_UNSPECIFIED
+}
+
+func (x *Pair) GetNull() Blank {
+	if x != nil {
+		return x.Null
+	}
+	return Blank_BLANK_UNSPECIFIED
+}
+
+func (x *Pair) GetEmpty() Blank {
+	if x != nil {
+		return x.Empty
+	}
+	return Blank_BLANK_UNSPECIFIED
+}
+
+func (x *Pair) GetTooLong() TooLong {
+	if x != nil {
+		return x.TooLong
+	}
+	return TooLong_TOO_LONG_UNSPECIFIED
+}
+
+func (x *Pair) GetTable() map[string]string {
+	if x != nil {
+		return x.Table
+	}
+	return nil
+}
+
+func (x *Pair) GetUnlisted() Unlisted {
+	if x != nil {
+		return x.Unlisted
+	}
+	return Unlisted_UNLISTED_UNSPECIFIED
+}
+
+func (x *Pair) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *Pair) GetPhoneRegion() string {
+	if x != nil {
+		return x.PhoneRegion
+	}
+	return ""
+}
+
+func (x *Pair) GetPhoneFormat() PhoneFormat {
+	if x != nil {
+		return x.PhoneFormat
+	}
+	return PhoneFormat_PHONE_FORMAT_UNSPECIFIED
+}
+
+func (x *Pair) GetLookup() *Lookup {
+	if x != nil {
+		return x.Lookup
+	}
+	return nil
+}
+
+// Lookup says how a reference is found.
+type Lookup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The object that is referred to, such as Account.
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Its field that holds the value: Name, an external id field, or Website, which is compared by domain.
+	Field string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
+	// Create the record where none is found.
+	CreateIfMissing bool `protobuf:"varint,3,opt,name=create_if_missing,json=createIfMissing,proto3" json:"create_if_missing,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Lookup) Reset() {
+	*x = Lookup{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lookup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lookup) ProtoMessage() {}
+
+func (x *Lookup) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
+func (*Lookup) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Lookup) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Lookup) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *Lookup) GetCreateIfMissing() bool {
+	if x != nil {
+		return x.CreateIfMissing
+	}
+	return false
+}
+
 // Problem says why a value cannot be written, or why a pair cannot be saved.
 type Problem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -219,15 +2028,17 @@ type Problem struct {
 	Field string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
 	// What happened and what to do, in words. Holds no more than the first 40 characters of a person's value.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// It concerns single people, who are rejected one by one, and stops nothing else.
-	Advisory      bool `protobuf:"varint,4,opt,name=advisory,proto3" json:"advisory,omitempty"`
+	// What it stops.
+	Scope Scope `protobuf:"varint,4,opt,name=scope,proto3,enum=catalogsync.mapper.v1.Scope" json:"scope,omitempty"`
+	// What would mend it, as a change of the field map or of the org; empty where the message says all.
+	Repair        string `protobuf:"bytes,5,opt,name=repair,proto3" json:"repair,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[2]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -239,7 +2050,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[2]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -252,7 +2063,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{2}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Problem) GetCode() string {
@@ -276,11 +2087,18 @@ func (x *Problem) GetMessage() string {
 	return ""
 }
 
-func (x *Problem) GetAdvisory() bool {
+func (x *Problem) GetScope() Scope {
 	if x != nil {
-		return x.Advisory
+		return x.Scope
 	}
-	return false
+	return Scope_SCOPE_UNSPECIFIED
+}
+
+func (x *Problem) GetRepair() string {
+	if x != nil {
+		return x.Repair
+	}
+	return ""
 }
 
 // SaveFieldMapRequest holds a field map to save.
@@ -293,14 +2111,18 @@ type SaveFieldMapRequest struct {
 	// The Catalog's custom attributes seen so far, as attributes.NAME; filled in by the gateway.
 	Attributes []string `protobuf:"bytes,3,rep,name=attributes,proto3" json:"attributes,omitempty"`
 	// Only check; store nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// The version that the caller has seen; whatever is latest where 0.
+	ExpectedVersion int32 `protobuf:"varint,5,opt,name=expected_version,json=expectedVersion,proto3" json:"expected_version,omitempty"`
+	// Describes of the objects that lookups name, and of Contact for a Lead map; filled in by the gateway.
+	Related       []*v1.ObjectDescribe `protobuf:"bytes,6,rep,name=related,proto3" json:"related,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SaveFieldMapRequest) Reset() {
 	*x = SaveFieldMapRequest{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[3]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -312,7 +2134,7 @@ func (x *SaveFieldMapRequest) String() string {
 func (*SaveFieldMapRequest) ProtoMessage() {}
 
 func (x *SaveFieldMapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[3]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -325,7 +2147,7 @@ func (x *SaveFieldMapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveFieldMapRequest.ProtoReflect.Descriptor instead.
 func (*SaveFieldMapRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{3}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SaveFieldMapRequest) GetFieldMap() *FieldMap {
@@ -356,20 +2178,38 @@ func (x *SaveFieldMapRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *SaveFieldMapRequest) GetExpectedVersion() int32 {
+	if x != nil {
+		return x.ExpectedVersion
+	}
+	return 0
+}
+
+func (x *SaveFieldMapRequest) GetRelated() []*v1.ObjectDescribe {
+	if x != nil {
+		return x.Related
+	}
+	return nil
+}
+
 // SaveFieldMapResponse holds the saved version.
 type SaveFieldMapResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The field map as stored, with the pairs that were added.
 	FieldMap *FieldMap `protobuf:"bytes,1,opt,name=field_map,json=fieldMap,proto3" json:"field_map,omitempty"`
 	// Targets that were added because they are mandatory.
-	Added         []string `protobuf:"bytes,2,rep,name=added,proto3" json:"added,omitempty"`
+	Added []string `protobuf:"bytes,2,rep,name=added,proto3" json:"added,omitempty"`
+	// Problems that stop no more than single people.
+	Notes []*Problem `protobuf:"bytes,3,rep,name=notes,proto3" json:"notes,omitempty"`
+	// The latest version says the same: nothing was stored.
+	Unchanged     bool `protobuf:"varint,4,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SaveFieldMapResponse) Reset() {
 	*x = SaveFieldMapResponse{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[4]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -381,7 +2221,7 @@ func (x *SaveFieldMapResponse) String() string {
 func (*SaveFieldMapResponse) ProtoMessage() {}
 
 func (x *SaveFieldMapResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[4]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -394,7 +2234,7 @@ func (x *SaveFieldMapResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveFieldMapResponse.ProtoReflect.Descriptor instead.
 func (*SaveFieldMapResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{4}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SaveFieldMapResponse) GetFieldMap() *FieldMap {
@@ -411,6 +2251,20 @@ func (x *SaveFieldMapResponse) GetAdded() []string {
 	return nil
 }
 
+func (x *SaveFieldMapResponse) GetNotes() []*Problem {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+func (x *SaveFieldMapResponse) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
+}
+
 // GetFieldMapRequest names a version.
 type GetFieldMapRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -424,7 +2278,7 @@ type GetFieldMapRequest struct {
 
 func (x *GetFieldMapRequest) Reset() {
 	*x = GetFieldMapRequest{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[5]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +2290,7 @@ func (x *GetFieldMapRequest) String() string {
 func (*GetFieldMapRequest) ProtoMessage() {}
 
 func (x *GetFieldMapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[5]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +2303,7 @@ func (x *GetFieldMapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFieldMapRequest.ProtoReflect.Descriptor instead.
 func (*GetFieldMapRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{5}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetFieldMapRequest) GetConnectionId() string {
@@ -477,7 +2331,7 @@ type GetFieldMapResponse struct {
 
 func (x *GetFieldMapResponse) Reset() {
 	*x = GetFieldMapResponse{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[6]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +2343,7 @@ func (x *GetFieldMapResponse) String() string {
 func (*GetFieldMapResponse) ProtoMessage() {}
 
 func (x *GetFieldMapResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[6]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +2356,7 @@ func (x *GetFieldMapResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFieldMapResponse.ProtoReflect.Descriptor instead.
 func (*GetFieldMapResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{6}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetFieldMapResponse) GetFieldMap() *FieldMap {
@@ -523,7 +2377,7 @@ type ListFieldMapsRequest struct {
 
 func (x *ListFieldMapsRequest) Reset() {
 	*x = ListFieldMapsRequest{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[7]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +2389,7 @@ func (x *ListFieldMapsRequest) String() string {
 func (*ListFieldMapsRequest) ProtoMessage() {}
 
 func (x *ListFieldMapsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[7]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +2402,7 @@ func (x *ListFieldMapsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFieldMapsRequest.ProtoReflect.Descriptor instead.
 func (*ListFieldMapsRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{7}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListFieldMapsRequest) GetConnectionId() string {
@@ -569,7 +2423,7 @@ type ListFieldMapsResponse struct {
 
 func (x *ListFieldMapsResponse) Reset() {
 	*x = ListFieldMapsResponse{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[8]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +2435,7 @@ func (x *ListFieldMapsResponse) String() string {
 func (*ListFieldMapsResponse) ProtoMessage() {}
 
 func (x *ListFieldMapsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[8]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,12 +2448,670 @@ func (x *ListFieldMapsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFieldMapsResponse.ProtoReflect.Descriptor instead.
 func (*ListFieldMapsResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{8}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListFieldMapsResponse) GetFieldMaps() []*FieldMap {
 	if x != nil {
 		return x.FieldMaps
+	}
+	return nil
+}
+
+// DiffFieldMapsRequest names two versions.
+type DiffFieldMapsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection; the tenant's write target where empty (filled in by the gateway).
+	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// The older version; the one before `to` where 0.
+	From int32 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
+	// The newer version; the latest where 0.
+	To            int32 `protobuf:"varint,3,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffFieldMapsRequest) Reset() {
+	*x = DiffFieldMapsRequest{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffFieldMapsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffFieldMapsRequest) ProtoMessage() {}
+
+func (x *DiffFieldMapsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffFieldMapsRequest.ProtoReflect.Descriptor instead.
+func (*DiffFieldMapsRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DiffFieldMapsRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+func (x *DiffFieldMapsRequest) GetFrom() int32 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *DiffFieldMapsRequest) GetTo() int32 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+// DiffFieldMapsResponse holds the difference.
+type DiffFieldMapsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From.
+	From *FieldMap `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// To.
+	To *FieldMap `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// Every setting that differs, in the order of the file.
+	Differences   []*Difference `protobuf:"bytes,3,rep,name=differences,proto3" json:"differences,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffFieldMapsResponse) Reset() {
+	*x = DiffFieldMapsResponse{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffFieldMapsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffFieldMapsResponse) ProtoMessage() {}
+
+func (x *DiffFieldMapsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffFieldMapsResponse.ProtoReflect.Descriptor instead.
+func (*DiffFieldMapsResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DiffFieldMapsResponse) GetFrom() *FieldMap {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *DiffFieldMapsResponse) GetTo() *FieldMap {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *DiffFieldMapsResponse) GetDifferences() []*Difference {
+	if x != nil {
+		return x.Differences
+	}
+	return nil
+}
+
+// Difference is one setting that differs.
+type Difference struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where, as a path in the file, such as fields.Title.default or rules.no-tests.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Before; empty where it was not there.
+	Before string `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
+	// After; empty where it is gone.
+	After         string `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Difference) Reset() {
+	*x = Difference{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Difference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Difference) ProtoMessage() {}
+
+func (x *Difference) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Difference.ProtoReflect.Descriptor instead.
+func (*Difference) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Difference) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Difference) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *Difference) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+// RollbackFieldMapRequest names the version to go back to.
+type RollbackFieldMapRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection; the tenant's write target where empty (filled in by the gateway).
+	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// The version.
+	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Why.
+	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
+	// As in SaveFieldMapRequest; filled in by the gateway.
+	Describe *v1.ObjectDescribe `protobuf:"bytes,4,opt,name=describe,proto3" json:"describe,omitempty"`
+	// As in SaveFieldMapRequest; filled in by the gateway.
+	Attributes []string `protobuf:"bytes,5,rep,name=attributes,proto3" json:"attributes,omitempty"`
+	// As in SaveFieldMapRequest; filled in by the gateway.
+	Related       []*v1.ObjectDescribe `protobuf:"bytes,6,rep,name=related,proto3" json:"related,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackFieldMapRequest) Reset() {
+	*x = RollbackFieldMapRequest{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackFieldMapRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackFieldMapRequest) ProtoMessage() {}
+
+func (x *RollbackFieldMapRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackFieldMapRequest.ProtoReflect.Descriptor instead.
+func (*RollbackFieldMapRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RollbackFieldMapRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+func (x *RollbackFieldMapRequest) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RollbackFieldMapRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *RollbackFieldMapRequest) GetDescribe() *v1.ObjectDescribe {
+	if x != nil {
+		return x.Describe
+	}
+	return nil
+}
+
+func (x *RollbackFieldMapRequest) GetAttributes() []string {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *RollbackFieldMapRequest) GetRelated() []*v1.ObjectDescribe {
+	if x != nil {
+		return x.Related
+	}
+	return nil
+}
+
+// RollbackFieldMapResponse holds the new version.
+type RollbackFieldMapResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The field map.
+	FieldMap      *FieldMap `protobuf:"bytes,1,opt,name=field_map,json=fieldMap,proto3" json:"field_map,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackFieldMapResponse) Reset() {
+	*x = RollbackFieldMapResponse{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackFieldMapResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackFieldMapResponse) ProtoMessage() {}
+
+func (x *RollbackFieldMapResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackFieldMapResponse.ProtoReflect.Descriptor instead.
+func (*RollbackFieldMapResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RollbackFieldMapResponse) GetFieldMap() *FieldMap {
+	if x != nil {
+		return x.FieldMap
+	}
+	return nil
+}
+
+// SuggestPairsRequest names the object.
+type SuggestPairsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection; the tenant's write target where empty (filled in by the gateway).
+	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// The object.
+	Object string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
+	// Describe of the object; filled in by the gateway.
+	Describe *v1.ObjectDescribe `protobuf:"bytes,3,opt,name=describe,proto3" json:"describe,omitempty"`
+	// People to look at, with their columns; filled in by the gateway.
+	People        *v11.Batch `protobuf:"bytes,4,opt,name=people,proto3" json:"people,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuggestPairsRequest) Reset() {
+	*x = SuggestPairsRequest{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuggestPairsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuggestPairsRequest) ProtoMessage() {}
+
+func (x *SuggestPairsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuggestPairsRequest.ProtoReflect.Descriptor instead.
+func (*SuggestPairsRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SuggestPairsRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+func (x *SuggestPairsRequest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *SuggestPairsRequest) GetDescribe() *v1.ObjectDescribe {
+	if x != nil {
+		return x.Describe
+	}
+	return nil
+}
+
+func (x *SuggestPairsRequest) GetPeople() *v11.Batch {
+	if x != nil {
+		return x.People
+	}
+	return nil
+}
+
+// SuggestPairsResponse holds the suggestions.
+type SuggestPairsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Best first; at most one per target.
+	Suggestions   []*Suggestion `protobuf:"bytes,1,rep,name=suggestions,proto3" json:"suggestions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuggestPairsResponse) Reset() {
+	*x = SuggestPairsResponse{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuggestPairsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuggestPairsResponse) ProtoMessage() {}
+
+func (x *SuggestPairsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuggestPairsResponse.ProtoReflect.Descriptor instead.
+func (*SuggestPairsResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SuggestPairsResponse) GetSuggestions() []*Suggestion {
+	if x != nil {
+		return x.Suggestions
+	}
+	return nil
+}
+
+// Suggestion is a pair that seems to fit.
+type Suggestion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The pair.
+	Pair *Pair `protobuf:"bytes,1,opt,name=pair,proto3" json:"pair,omitempty"`
+	// How sure, from 0 to 1.
+	Confidence float64 `protobuf:"fixed64,2,opt,name=confidence,proto3" json:"confidence,omitempty"`
+	// Why, in words.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Suggestion) Reset() {
+	*x = Suggestion{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Suggestion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Suggestion) ProtoMessage() {}
+
+func (x *Suggestion) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Suggestion.ProtoReflect.Descriptor instead.
+func (*Suggestion) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Suggestion) GetPair() *Pair {
+	if x != nil {
+		return x.Pair
+	}
+	return nil
+}
+
+func (x *Suggestion) GetConfidence() float64 {
+	if x != nil {
+		return x.Confidence
+	}
+	return 0
+}
+
+func (x *Suggestion) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// TryFieldMapRequest holds a field map and people to try it on.
+type TryFieldMapRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The field map; connection_id and object are needed.
+	FieldMap *FieldMap `protobuf:"bytes,1,opt,name=field_map,json=fieldMap,proto3" json:"field_map,omitempty"`
+	// Ids of people; the first twenty of the directory where empty.
+	PersonIds []string `protobuf:"bytes,2,rep,name=person_ids,json=personIds,proto3" json:"person_ids,omitempty"`
+	// As in SaveFieldMapRequest; filled in by the gateway.
+	Describe *v1.ObjectDescribe `protobuf:"bytes,3,opt,name=describe,proto3" json:"describe,omitempty"`
+	// As in SaveFieldMapRequest; filled in by the gateway.
+	Related []*v1.ObjectDescribe `protobuf:"bytes,4,rep,name=related,proto3" json:"related,omitempty"`
+	// The people, with their columns; filled in by the gateway.
+	People        *v11.Batch `protobuf:"bytes,5,opt,name=people,proto3" json:"people,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TryFieldMapRequest) Reset() {
+	*x = TryFieldMapRequest{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TryFieldMapRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TryFieldMapRequest) ProtoMessage() {}
+
+func (x *TryFieldMapRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TryFieldMapRequest.ProtoReflect.Descriptor instead.
+func (*TryFieldMapRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *TryFieldMapRequest) GetFieldMap() *FieldMap {
+	if x != nil {
+		return x.FieldMap
+	}
+	return nil
+}
+
+func (x *TryFieldMapRequest) GetPersonIds() []string {
+	if x != nil {
+		return x.PersonIds
+	}
+	return nil
+}
+
+func (x *TryFieldMapRequest) GetDescribe() *v1.ObjectDescribe {
+	if x != nil {
+		return x.Describe
+	}
+	return nil
+}
+
+func (x *TryFieldMapRequest) GetRelated() []*v1.ObjectDescribe {
+	if x != nil {
+		return x.Related
+	}
+	return nil
+}
+
+func (x *TryFieldMapRequest) GetPeople() *v11.Batch {
+	if x != nil {
+		return x.People
+	}
+	return nil
+}
+
+// TryFieldMapResponse says what becomes of the people.
+type TryFieldMapResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of the targets, in the order of MappedPerson.values.
+	Targets []string `protobuf:"bytes,1,rep,name=targets,proto3" json:"targets,omitempty"`
+	// One per person, in order, as if nobody had a record.
+	People []*MappedPerson `protobuf:"bytes,2,rep,name=people,proto3" json:"people,omitempty"`
+	// Their ids.
+	PersonIds     []string `protobuf:"bytes,3,rep,name=person_ids,json=personIds,proto3" json:"person_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TryFieldMapResponse) Reset() {
+	*x = TryFieldMapResponse{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TryFieldMapResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TryFieldMapResponse) ProtoMessage() {}
+
+func (x *TryFieldMapResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TryFieldMapResponse.ProtoReflect.Descriptor instead.
+func (*TryFieldMapResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *TryFieldMapResponse) GetTargets() []string {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+func (x *TryFieldMapResponse) GetPeople() []*MappedPerson {
+	if x != nil {
+		return x.People
+	}
+	return nil
+}
+
+func (x *TryFieldMapResponse) GetPersonIds() []string {
+	if x != nil {
+		return x.PersonIds
 	}
 	return nil
 }
@@ -615,13 +3127,17 @@ type MapHeader struct {
 	PersonColumns []string `protobuf:"bytes,3,rep,name=person_columns,json=personColumns,proto3" json:"person_columns,omitempty"`
 	// Columns of the record rows: Salesforce field names.
 	RecordColumns []string `protobuf:"bytes,4,rep,name=record_columns,json=recordColumns,proto3" json:"record_columns,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The time that spans such as 30d are counted from: when the run was prepared.
+	Now *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=now,proto3" json:"now,omitempty"`
+	// Targets of pairs that the drift check stopped: they are left alone.
+	StoppedTargets []string `protobuf:"bytes,6,rep,name=stopped_targets,json=stoppedTargets,proto3" json:"stopped_targets,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *MapHeader) Reset() {
 	*x = MapHeader{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[9]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +3149,7 @@ func (x *MapHeader) String() string {
 func (*MapHeader) ProtoMessage() {}
 
 func (x *MapHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[9]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +3162,7 @@ func (x *MapHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MapHeader.ProtoReflect.Descriptor instead.
 func (*MapHeader) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{9}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MapHeader) GetFieldMap() *FieldMap {
@@ -677,6 +3193,20 @@ func (x *MapHeader) GetRecordColumns() []string {
 	return nil
 }
 
+func (x *MapHeader) GetNow() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+func (x *MapHeader) GetStoppedTargets() []string {
+	if x != nil {
+		return x.StoppedTargets
+	}
+	return nil
+}
+
 // MatchKeysRequest is the header or a batch.
 type MatchKeysRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -693,7 +3223,7 @@ type MatchKeysRequest struct {
 
 func (x *MatchKeysRequest) Reset() {
 	*x = MatchKeysRequest{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[10]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +3235,7 @@ func (x *MatchKeysRequest) String() string {
 func (*MatchKeysRequest) ProtoMessage() {}
 
 func (x *MatchKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[10]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +3248,7 @@ func (x *MatchKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MatchKeysRequest.ProtoReflect.Descriptor instead.
 func (*MatchKeysRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{10}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *MatchKeysRequest) GetMessage() isMatchKeysRequest_Message {
@@ -775,7 +3305,7 @@ type People struct {
 
 func (x *People) Reset() {
 	*x = People{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[11]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +3317,7 @@ func (x *People) String() string {
 func (*People) ProtoMessage() {}
 
 func (x *People) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[11]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +3330,7 @@ func (x *People) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use People.ProtoReflect.Descriptor instead.
 func (*People) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{11}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *People) GetRows() []*v11.Row {
@@ -821,7 +3351,7 @@ type MatchKeysResponse struct {
 
 func (x *MatchKeysResponse) Reset() {
 	*x = MatchKeysResponse{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[12]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +3363,7 @@ func (x *MatchKeysResponse) String() string {
 func (*MatchKeysResponse) ProtoMessage() {}
 
 func (x *MatchKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[12]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -846,7 +3376,7 @@ func (x *MatchKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MatchKeysResponse.ProtoReflect.Descriptor instead.
 func (*MatchKeysResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{12}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *MatchKeysResponse) GetKeys() []*MatchKey {
@@ -869,7 +3399,7 @@ type MatchKey struct {
 
 func (x *MatchKey) Reset() {
 	*x = MatchKey{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[13]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +3411,7 @@ func (x *MatchKey) String() string {
 func (*MatchKey) ProtoMessage() {}
 
 func (x *MatchKey) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[13]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +3424,7 @@ func (x *MatchKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MatchKey.ProtoReflect.Descriptor instead.
 func (*MatchKey) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{13}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *MatchKey) GetExternalId() string {
@@ -927,7 +3457,7 @@ type MapPeopleRequest struct {
 
 func (x *MapPeopleRequest) Reset() {
 	*x = MapPeopleRequest{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[14]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +3469,7 @@ func (x *MapPeopleRequest) String() string {
 func (*MapPeopleRequest) ProtoMessage() {}
 
 func (x *MapPeopleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[14]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +3482,7 @@ func (x *MapPeopleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MapPeopleRequest.ProtoReflect.Descriptor instead.
 func (*MapPeopleRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{14}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *MapPeopleRequest) GetMessage() isMapPeopleRequest_Message {
@@ -1009,7 +3539,7 @@ type PeopleAndRecords struct {
 
 func (x *PeopleAndRecords) Reset() {
 	*x = PeopleAndRecords{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[15]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +3551,7 @@ func (x *PeopleAndRecords) String() string {
 func (*PeopleAndRecords) ProtoMessage() {}
 
 func (x *PeopleAndRecords) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[15]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +3564,7 @@ func (x *PeopleAndRecords) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeopleAndRecords.ProtoReflect.Descriptor instead.
 func (*PeopleAndRecords) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{15}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PeopleAndRecords) GetRows() []*PersonAndRecord {
@@ -1057,7 +3587,7 @@ type PersonAndRecord struct {
 
 func (x *PersonAndRecord) Reset() {
 	*x = PersonAndRecord{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[16]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +3599,7 @@ func (x *PersonAndRecord) String() string {
 func (*PersonAndRecord) ProtoMessage() {}
 
 func (x *PersonAndRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[16]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +3612,7 @@ func (x *PersonAndRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PersonAndRecord.ProtoReflect.Descriptor instead.
 func (*PersonAndRecord) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{16}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PersonAndRecord) GetPerson() *v11.Row {
@@ -1110,7 +3640,7 @@ type MapPeopleResponse struct {
 
 func (x *MapPeopleResponse) Reset() {
 	*x = MapPeopleResponse{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[17]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +3652,7 @@ func (x *MapPeopleResponse) String() string {
 func (*MapPeopleResponse) ProtoMessage() {}
 
 func (x *MapPeopleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[17]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +3665,7 @@ func (x *MapPeopleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MapPeopleResponse.ProtoReflect.Descriptor instead.
 func (*MapPeopleResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{17}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *MapPeopleResponse) GetPeople() []*MappedPerson {
@@ -1154,14 +3684,18 @@ type MappedPerson struct {
 	// Why the person cannot be written. Not empty: the person is rejected.
 	Problems []*Problem `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
 	// The rule that skips the person; empty where none does.
-	SkippedBy     string `protobuf:"bytes,3,opt,name=skipped_by,json=skippedBy,proto3" json:"skipped_by,omitempty"`
+	SkippedBy string `protobuf:"bytes,3,opt,name=skipped_by,json=skippedBy,proto3" json:"skipped_by,omitempty"`
+	// What is worth knowing and stops nothing: a text that was cut.
+	Notes []*Problem `protobuf:"bytes,4,rep,name=notes,proto3" json:"notes,omitempty"`
+	// References whose record is to be found. The value of their column is the key, not an id.
+	Lookups       []*LookupKey `protobuf:"bytes,5,rep,name=lookups,proto3" json:"lookups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MappedPerson) Reset() {
 	*x = MappedPerson{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[18]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +3707,7 @@ func (x *MappedPerson) String() string {
 func (*MappedPerson) ProtoMessage() {}
 
 func (x *MappedPerson) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[18]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +3720,7 @@ func (x *MappedPerson) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MappedPerson.ProtoReflect.Descriptor instead.
 func (*MappedPerson) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{18}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *MappedPerson) GetValues() *v11.Row {
@@ -1210,20 +3744,270 @@ func (x *MappedPerson) GetSkippedBy() string {
 	return ""
 }
 
+func (x *MappedPerson) GetNotes() []*Problem {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+func (x *MappedPerson) GetLookups() []*LookupKey {
+	if x != nil {
+		return x.Lookups
+	}
+	return nil
+}
+
+// LookupKey is the key of a reference.
+type LookupKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Index of the column in MappedPerson.values.
+	Column uint32 `protobuf:"varint,1,opt,name=column,proto3" json:"column,omitempty"`
+	// The key, folded for comparison.
+	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookupKey) Reset() {
+	*x = LookupKey{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookupKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookupKey) ProtoMessage() {}
+
+func (x *LookupKey) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookupKey.ProtoReflect.Descriptor instead.
+func (*LookupKey) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *LookupKey) GetColumn() uint32 {
+	if x != nil {
+		return x.Column
+	}
+	return 0
+}
+
+func (x *LookupKey) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// MapRecordsRequest is the header or a batch.
+type MapRecordsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Header first, then batches.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*MapRecordsRequest_Header
+	//	*MapRecordsRequest_Records
+	Message       isMapRecordsRequest_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MapRecordsRequest) Reset() {
+	*x = MapRecordsRequest{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MapRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MapRecordsRequest) ProtoMessage() {}
+
+func (x *MapRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MapRecordsRequest.ProtoReflect.Descriptor instead.
+func (*MapRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *MapRecordsRequest) GetMessage() isMapRecordsRequest_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *MapRecordsRequest) GetHeader() *MapHeader {
+	if x != nil {
+		if x, ok := x.Message.(*MapRecordsRequest_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *MapRecordsRequest) GetRecords() *Records {
+	if x != nil {
+		if x, ok := x.Message.(*MapRecordsRequest_Records); ok {
+			return x.Records
+		}
+	}
+	return nil
+}
+
+type isMapRecordsRequest_Message interface {
+	isMapRecordsRequest_Message()
+}
+
+type MapRecordsRequest_Header struct {
+	// How to map; record_columns count.
+	Header *MapHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type MapRecordsRequest_Records struct {
+	// Records, with the header's record_columns.
+	Records *Records `protobuf:"bytes,2,opt,name=records,proto3,oneof"`
+}
+
+func (*MapRecordsRequest_Header) isMapRecordsRequest_Message() {}
+
+func (*MapRecordsRequest_Records) isMapRecordsRequest_Message() {}
+
+// Records is a batch of records.
+type Records struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rows.
+	Rows          []*v11.Row `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Records) Reset() {
+	*x = Records{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Records) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Records) ProtoMessage() {}
+
+func (x *Records) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Records.ProtoReflect.Descriptor instead.
+func (*Records) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Records) GetRows() []*v11.Row {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+// MapRecordsResponse answers one batch. MappedPerson.values has one column per pair.
+type MapRecordsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One per record, in order.
+	People        []*MappedPerson `protobuf:"bytes,1,rep,name=people,proto3" json:"people,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MapRecordsResponse) Reset() {
+	*x = MapRecordsResponse{}
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MapRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MapRecordsResponse) ProtoMessage() {}
+
+func (x *MapRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MapRecordsResponse.ProtoReflect.Descriptor instead.
+func (*MapRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *MapRecordsResponse) GetPeople() []*MappedPerson {
+	if x != nil {
+		return x.People
+	}
+	return nil
+}
+
 // CheckFieldMapRequest holds a field map and today's describe.
 type CheckFieldMapRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The field map.
 	FieldMap *FieldMap `protobuf:"bytes,1,opt,name=field_map,json=fieldMap,proto3" json:"field_map,omitempty"`
 	// The org's describe of the object.
-	Describe      *v1.ObjectDescribe `protobuf:"bytes,2,opt,name=describe,proto3" json:"describe,omitempty"`
+	Describe *v1.ObjectDescribe `protobuf:"bytes,2,opt,name=describe,proto3" json:"describe,omitempty"`
+	// As in SaveFieldMapRequest.
+	Related       []*v1.ObjectDescribe `protobuf:"bytes,3,rep,name=related,proto3" json:"related,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckFieldMapRequest) Reset() {
 	*x = CheckFieldMapRequest{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[19]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +4019,7 @@ func (x *CheckFieldMapRequest) String() string {
 func (*CheckFieldMapRequest) ProtoMessage() {}
 
 func (x *CheckFieldMapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[19]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +4032,7 @@ func (x *CheckFieldMapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckFieldMapRequest.ProtoReflect.Descriptor instead.
 func (*CheckFieldMapRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{19}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CheckFieldMapRequest) GetFieldMap() *FieldMap {
@@ -1265,6 +4049,13 @@ func (x *CheckFieldMapRequest) GetDescribe() *v1.ObjectDescribe {
 	return nil
 }
 
+func (x *CheckFieldMapRequest) GetRelated() []*v1.ObjectDescribe {
+	if x != nil {
+		return x.Related
+	}
+	return nil
+}
+
 // CheckFieldMapResponse says what stands against the map.
 type CheckFieldMapResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1276,7 +4067,7 @@ type CheckFieldMapResponse struct {
 
 func (x *CheckFieldMapResponse) Reset() {
 	*x = CheckFieldMapResponse{}
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[20]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1288,7 +4079,7 @@ func (x *CheckFieldMapResponse) String() string {
 func (*CheckFieldMapResponse) ProtoMessage() {}
 
 func (x *CheckFieldMapResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[20]
+	mi := &file_catalogsync_mapper_v1_mapper_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1301,7 +4092,7 @@ func (x *CheckFieldMapResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckFieldMapResponse.ProtoReflect.Descriptor instead.
 func (*CheckFieldMapResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{20}
+	return file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CheckFieldMapResponse) GetProblems() []*Problem {
@@ -1315,7 +4106,7 @@ var File_catalogsync_mapper_v1_mapper_proto protoreflect.FileDescriptor
 
 const file_catalogsync_mapper_v1_mapper_proto_rawDesc = "" +
 	"\n" +
-	"\"catalogsync/mapper/v1/mapper.proto\x12\x15catalogsync.mapper.v1\x1a$catalogsync/options/v1/options.proto\x1a\x1ccatalogsync/row/v1/row.proto\x1a(catalogsync/salesforce/v1/describe.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x02\n" +
+	"\"catalogsync/mapper/v1/mapper.proto\x12\x15catalogsync.mapper.v1\x1a$catalogsync/options/v1/options.proto\x1a\x1ccatalogsync/row/v1/row.proto\x1a(catalogsync/salesforce/v1/describe.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x04\n" +
 	"\bFieldMap\x12#\n" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x16\n" +
@@ -1323,28 +4114,122 @@ const file_catalogsync_mapper_v1_mapper_proto_rawDesc = "" +
 	"\x11external_id_field\x18\x04 \x01(\tR\x0fexternalIdField\x121\n" +
 	"\x05pairs\x18\x05 \x03(\v2\x1b.catalogsync.mapper.v1.PairR\x05pairs\x125\n" +
 	"\bsaved_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\asavedAt\x12\x16\n" +
-	"\x06author\x18\a \x01(\tR\x06author\"\x87\x01\n" +
+	"\x06author\x18\a \x01(\tR\x06author\x12>\n" +
+	"\tdirection\x18\b \x01(\x0e2 .catalogsync.mapper.v1.DirectionR\tdirection\x12;\n" +
+	"\bidentity\x18\t \x01(\v2\x1f.catalogsync.mapper.v1.IdentityR\bidentity\x121\n" +
+	"\x05rules\x18\n" +
+	" \x03(\v2\x1b.catalogsync.mapper.v1.RuleR\x05rules\x12=\n" +
+	"\toverrides\x18\v \x03(\v2\x1f.catalogsync.mapper.v1.OverrideR\toverrides\x125\n" +
+	"\x06guards\x18\f \x01(\v2\x1d.catalogsync.mapper.v1.GuardsR\x06guards\x12\x12\n" +
+	"\x04note\x18\r \x01(\tR\x04note\x12$\n" +
+	"\x0erolled_back_to\x18\x0e \x01(\x05R\frolledBackTo\"\xfe\x03\n" +
+	"\bIdentity\x12\x1f\n" +
+	"\vno_adoption\x18\x01 \x01(\bR\n" +
+	"noAdoption\x12N\n" +
+	"\x0fseveral_matches\x18\x02 \x01(\x0e2%.catalogsync.mapper.v1.SeveralMatchesR\x0eseveralMatches\x122\n" +
+	"\x15several_matches_owner\x18\x03 \x01(\tR\x13severalMatchesOwner\x12>\n" +
+	"\tconverted\x18\x04 \x01(\x0e2 .catalogsync.mapper.v1.ConvertedR\tconverted\x128\n" +
+	"\adeleted\x18\x05 \x01(\x0e2\x1e.catalogsync.mapper.v1.DeletedR\adeleted\x12O\n" +
+	"\x10contact_and_lead\x18\x06 \x01(\x0e2%.catalogsync.mapper.v1.ContactAndLeadR\x0econtactAndLead\x128\n" +
+	"\aleavers\x18\a \x01(\x0e2\x1e.catalogsync.mapper.v1.LeaversR\aleavers\x12#\n" +
+	"\rleavers_field\x18\b \x01(\tR\fleaversField\x12#\n" +
+	"\rleavers_value\x18\t \x01(\tR\fleaversValue\"\xb3\x01\n" +
+	"\x04Rule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x125\n" +
+	"\x06effect\x18\x02 \x01(\x0e2\x1d.catalogsync.mapper.v1.EffectR\x06effect\x12>\n" +
+	"\tcondition\x18\x03 \x01(\v2 .catalogsync.mapper.v1.ConditionR\tcondition\x12 \n" +
+	"\vsubaccounts\x18\x04 \x03(\tR\vsubaccounts\"\xef\x01\n" +
+	"\tCondition\x125\n" +
+	"\x03all\x18\x01 \x01(\v2!.catalogsync.mapper.v1.ConditionsH\x00R\x03all\x125\n" +
+	"\x03any\x18\x02 \x01(\v2!.catalogsync.mapper.v1.ConditionsH\x00R\x03any\x124\n" +
+	"\x03not\x18\x03 \x01(\v2 .catalogsync.mapper.v1.ConditionH\x00R\x03not\x121\n" +
+	"\x04test\x18\x04 \x01(\v2\x1b.catalogsync.mapper.v1.TestH\x00R\x04testB\v\n" +
+	"\tcondition\"N\n" +
+	"\n" +
+	"Conditions\x12@\n" +
+	"\n" +
+	"conditions\x18\x01 \x03(\v2 .catalogsync.mapper.v1.ConditionR\n" +
+	"conditions\"\xa2\x01\n" +
+	"\x04Test\x12/\n" +
+	"\x04side\x18\x01 \x01(\x0e2\x1b.catalogsync.mapper.v1.SideR\x04side\x12\x14\n" +
+	"\x05field\x18\x02 \x01(\tR\x05field\x12;\n" +
+	"\boperator\x18\x03 \x01(\x0e2\x1f.catalogsync.mapper.v1.OperatorR\boperator\x12\x16\n" +
+	"\x06values\x18\x04 \x03(\tR\x06values\"\xb3\x01\n" +
+	"\bOverride\x12\x1e\n" +
+	"\n" +
+	"subaccount\x18\x01 \x01(\tR\n" +
+	"subaccount\x121\n" +
+	"\x05pairs\x18\x02 \x03(\v2\x1b.catalogsync.mapper.v1.PairR\x05pairs\x128\n" +
+	"\x06filter\x18\x03 \x01(\v2 .catalogsync.mapper.v1.ConditionR\x06filter\x12\x1a\n" +
+	"\bexcluded\x18\x04 \x01(\bR\bexcluded\"\xe2\x03\n" +
+	"\x06Guards\x126\n" +
+	"\acreates\x18\x01 \x01(\v2\x1c.catalogsync.mapper.v1.BrakeR\acreates\x126\n" +
+	"\aupdates\x18\x02 \x01(\v2\x1c.catalogsync.mapper.v1.BrakeR\aupdates\x124\n" +
+	"\x06clears\x18\x03 \x01(\v2\x1c.catalogsync.mapper.v1.BrakeR\x06clears\x12B\n" +
+	"\rdeactivations\x18\x04 \x01(\v2\x1c.catalogsync.mapper.v1.BrakeR\rdeactivations\x12*\n" +
+	"\x11approve_every_run\x18\x05 \x01(\bR\x0fapproveEveryRun\x12\x1d\n" +
+	"\n" +
+	"hold_hours\x18\x06 \x01(\x05R\tholdHours\x12,\n" +
+	"\x12allow_empty_source\x18\a \x01(\bR\x10allowEmptySource\x12!\n" +
+	"\fleast_people\x18\b \x01(\x01R\vleastPeople\x12)\n" +
+	"\x10allocation_share\x18\t \x01(\x01R\x0fallocationShare\x12'\n" +
+	"\x0fallocation_stop\x18\n" +
+	" \x01(\x01R\x0eallocationStop\"3\n" +
+	"\x05Brake\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x03R\x05count\x12\x14\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share\"\xf9\x06\n" +
 	"\x04Pair\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12#\n" +
 	"\rdefault_value\x18\x03 \x01(\tR\fdefaultValue\x12\x12\n" +
 	"\x04type\x18\x04 \x01(\tR\x04type\x12\x16\n" +
-	"\x06length\x18\x05 \x01(\x05R\x06length\"i\n" +
+	"\x06length\x18\x05 \x01(\x05R\x06length\x12)\n" +
+	"\x10secondary_source\x18\x06 \x01(\tR\x0fsecondarySource\x12\x1a\n" +
+	"\bconstant\x18\a \x01(\tR\bconstant\x12\x1e\n" +
+	"\n" +
+	"expression\x18\b \x01(\tR\n" +
+	"expression\x12?\n" +
+	"\n" +
+	"write_when\x18\t \x01(\x0e2 .catalogsync.mapper.v1.WriteWhenR\twriteWhen\x124\n" +
+	"\x06absent\x18\n" +
+	" \x01(\x0e2\x1c.catalogsync.mapper.v1.BlankR\x06absent\x120\n" +
+	"\x04null\x18\v \x01(\x0e2\x1c.catalogsync.mapper.v1.BlankR\x04null\x122\n" +
+	"\x05empty\x18\f \x01(\x0e2\x1c.catalogsync.mapper.v1.BlankR\x05empty\x129\n" +
+	"\btoo_long\x18\r \x01(\x0e2\x1e.catalogsync.mapper.v1.TooLongR\atooLong\x12<\n" +
+	"\x05table\x18\x0e \x03(\v2&.catalogsync.mapper.v1.Pair.TableEntryR\x05table\x12;\n" +
+	"\bunlisted\x18\x0f \x01(\x0e2\x1f.catalogsync.mapper.v1.UnlistedR\bunlisted\x12\x1b\n" +
+	"\ttime_zone\x18\x10 \x01(\tR\btimeZone\x12!\n" +
+	"\fphone_region\x18\x11 \x01(\tR\vphoneRegion\x12E\n" +
+	"\fphone_format\x18\x12 \x01(\x0e2\".catalogsync.mapper.v1.PhoneFormatR\vphoneFormat\x125\n" +
+	"\x06lookup\x18\x13 \x01(\v2\x1d.catalogsync.mapper.v1.LookupR\x06lookup\x1a8\n" +
+	"\n" +
+	"TableEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"b\n" +
+	"\x06Lookup\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12\x14\n" +
+	"\x05field\x18\x02 \x01(\tR\x05field\x12*\n" +
+	"\x11create_if_missing\x18\x03 \x01(\bR\x0fcreateIfMissing\"\x99\x01\n" +
 	"\aProblem\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1a\n" +
-	"\badvisory\x18\x04 \x01(\bR\badvisory\"\xdf\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x122\n" +
+	"\x05scope\x18\x04 \x01(\x0e2\x1c.catalogsync.mapper.v1.ScopeR\x05scope\x12\x16\n" +
+	"\x06repair\x18\x05 \x01(\tR\x06repair\"\xcf\x02\n" +
 	"\x13SaveFieldMapRequest\x12<\n" +
 	"\tfield_map\x18\x01 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\bfieldMap\x12E\n" +
 	"\bdescribe\x18\x02 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\x12\x1e\n" +
 	"\n" +
 	"attributes\x18\x03 \x03(\tR\n" +
 	"attributes\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"j\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12)\n" +
+	"\x10expected_version\x18\x05 \x01(\x05R\x0fexpectedVersion\x12C\n" +
+	"\arelated\x18\x06 \x03(\v2).catalogsync.salesforce.v1.ObjectDescribeR\arelated\"\xbe\x01\n" +
 	"\x14SaveFieldMapResponse\x12<\n" +
 	"\tfield_map\x18\x01 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\bfieldMap\x12\x14\n" +
-	"\x05added\x18\x02 \x03(\tR\x05added\"S\n" +
+	"\x05added\x18\x02 \x03(\tR\x05added\x124\n" +
+	"\x05notes\x18\x03 \x03(\v2\x1e.catalogsync.mapper.v1.ProblemR\x05notes\x12\x1c\n" +
+	"\tunchanged\x18\x04 \x01(\bR\tunchanged\"S\n" +
 	"\x12GetFieldMapRequest\x12#\n" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\"S\n" +
@@ -1354,12 +4239,64 @@ const file_catalogsync_mapper_v1_mapper_proto_rawDesc = "" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\"W\n" +
 	"\x15ListFieldMapsResponse\x12>\n" +
 	"\n" +
-	"field_maps\x18\x01 \x03(\v2\x1f.catalogsync.mapper.v1.FieldMapR\tfieldMaps\"\xde\x01\n" +
+	"field_maps\x18\x01 \x03(\v2\x1f.catalogsync.mapper.v1.FieldMapR\tfieldMaps\"_\n" +
+	"\x14DiffFieldMapsRequest\x12#\n" +
+	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x05R\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\x05R\x02to\"\xc2\x01\n" +
+	"\x15DiffFieldMapsResponse\x123\n" +
+	"\x04from\x18\x01 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\x04from\x12/\n" +
+	"\x02to\x18\x02 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\x02to\x12C\n" +
+	"\vdifferences\x18\x03 \x03(\v2!.catalogsync.mapper.v1.DifferenceR\vdifferences\"N\n" +
+	"\n" +
+	"Difference\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06before\x18\x02 \x01(\tR\x06before\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\tR\x05after\"\x98\x02\n" +
+	"\x17RollbackFieldMapRequest\x12#\n" +
+	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x12\n" +
+	"\x04note\x18\x03 \x01(\tR\x04note\x12E\n" +
+	"\bdescribe\x18\x04 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\x12\x1e\n" +
+	"\n" +
+	"attributes\x18\x05 \x03(\tR\n" +
+	"attributes\x12C\n" +
+	"\arelated\x18\x06 \x03(\v2).catalogsync.salesforce.v1.ObjectDescribeR\arelated\"X\n" +
+	"\x18RollbackFieldMapResponse\x12<\n" +
+	"\tfield_map\x18\x01 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\bfieldMap\"\xcc\x01\n" +
+	"\x13SuggestPairsRequest\x12#\n" +
+	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x16\n" +
+	"\x06object\x18\x02 \x01(\tR\x06object\x12E\n" +
+	"\bdescribe\x18\x03 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\x121\n" +
+	"\x06people\x18\x04 \x01(\v2\x19.catalogsync.row.v1.BatchR\x06people\"[\n" +
+	"\x14SuggestPairsResponse\x12C\n" +
+	"\vsuggestions\x18\x01 \x03(\v2!.catalogsync.mapper.v1.SuggestionR\vsuggestions\"u\n" +
+	"\n" +
+	"Suggestion\x12/\n" +
+	"\x04pair\x18\x01 \x01(\v2\x1b.catalogsync.mapper.v1.PairR\x04pair\x12\x1e\n" +
+	"\n" +
+	"confidence\x18\x02 \x01(\x01R\n" +
+	"confidence\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xb0\x02\n" +
+	"\x12TryFieldMapRequest\x12<\n" +
+	"\tfield_map\x18\x01 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\bfieldMap\x12\x1d\n" +
+	"\n" +
+	"person_ids\x18\x02 \x03(\tR\tpersonIds\x12E\n" +
+	"\bdescribe\x18\x03 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\x12C\n" +
+	"\arelated\x18\x04 \x03(\v2).catalogsync.salesforce.v1.ObjectDescribeR\arelated\x121\n" +
+	"\x06people\x18\x05 \x01(\v2\x19.catalogsync.row.v1.BatchR\x06people\"\x8b\x01\n" +
+	"\x13TryFieldMapResponse\x12\x18\n" +
+	"\atargets\x18\x01 \x03(\tR\atargets\x12;\n" +
+	"\x06people\x18\x02 \x03(\v2#.catalogsync.mapper.v1.MappedPersonR\x06people\x12\x1d\n" +
+	"\n" +
+	"person_ids\x18\x03 \x03(\tR\tpersonIds\"\xb5\x02\n" +
 	"\tMapHeader\x12<\n" +
 	"\tfield_map\x18\x01 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\bfieldMap\x12E\n" +
 	"\bdescribe\x18\x02 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\x12%\n" +
 	"\x0eperson_columns\x18\x03 \x03(\tR\rpersonColumns\x12%\n" +
-	"\x0erecord_columns\x18\x04 \x03(\tR\rrecordColumns\"\x92\x01\n" +
+	"\x0erecord_columns\x18\x04 \x03(\tR\rrecordColumns\x12,\n" +
+	"\x03now\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12'\n" +
+	"\x0fstopped_targets\x18\x06 \x03(\tR\x0estoppedTargets\"\x92\x01\n" +
 	"\x10MatchKeysRequest\x12:\n" +
 	"\x06header\x18\x01 \x01(\v2 .catalogsync.mapper.v1.MapHeaderH\x00R\x06header\x127\n" +
 	"\x06people\x18\x02 \x01(\v2\x1d.catalogsync.mapper.v1.PeopleH\x00R\x06peopleB\t\n" +
@@ -1382,25 +4319,126 @@ const file_catalogsync_mapper_v1_mapper_proto_rawDesc = "" +
 	"\x06person\x18\x01 \x01(\v2\x17.catalogsync.row.v1.RowR\x06person\x12/\n" +
 	"\x06record\x18\x02 \x01(\v2\x17.catalogsync.row.v1.RowR\x06record\"P\n" +
 	"\x11MapPeopleResponse\x12;\n" +
-	"\x06people\x18\x01 \x03(\v2#.catalogsync.mapper.v1.MappedPersonR\x06people\"\x9a\x01\n" +
+	"\x06people\x18\x01 \x03(\v2#.catalogsync.mapper.v1.MappedPersonR\x06people\"\x8c\x02\n" +
 	"\fMappedPerson\x12/\n" +
 	"\x06values\x18\x01 \x01(\v2\x17.catalogsync.row.v1.RowR\x06values\x12:\n" +
 	"\bproblems\x18\x02 \x03(\v2\x1e.catalogsync.mapper.v1.ProblemR\bproblems\x12\x1d\n" +
 	"\n" +
-	"skipped_by\x18\x03 \x01(\tR\tskippedBy\"\x9b\x01\n" +
+	"skipped_by\x18\x03 \x01(\tR\tskippedBy\x124\n" +
+	"\x05notes\x18\x04 \x03(\v2\x1e.catalogsync.mapper.v1.ProblemR\x05notes\x12:\n" +
+	"\alookups\x18\x05 \x03(\v2 .catalogsync.mapper.v1.LookupKeyR\alookups\"5\n" +
+	"\tLookupKey\x12\x16\n" +
+	"\x06column\x18\x01 \x01(\rR\x06column\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"\x96\x01\n" +
+	"\x11MapRecordsRequest\x12:\n" +
+	"\x06header\x18\x01 \x01(\v2 .catalogsync.mapper.v1.MapHeaderH\x00R\x06header\x12:\n" +
+	"\arecords\x18\x02 \x01(\v2\x1e.catalogsync.mapper.v1.RecordsH\x00R\arecordsB\t\n" +
+	"\amessage\"6\n" +
+	"\aRecords\x12+\n" +
+	"\x04rows\x18\x01 \x03(\v2\x17.catalogsync.row.v1.RowR\x04rows\"Q\n" +
+	"\x12MapRecordsResponse\x12;\n" +
+	"\x06people\x18\x01 \x03(\v2#.catalogsync.mapper.v1.MappedPersonR\x06people\"\xe0\x01\n" +
 	"\x14CheckFieldMapRequest\x12<\n" +
 	"\tfield_map\x18\x01 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\bfieldMap\x12E\n" +
-	"\bdescribe\x18\x02 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\"S\n" +
+	"\bdescribe\x18\x02 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\x12C\n" +
+	"\arelated\x18\x03 \x03(\v2).catalogsync.salesforce.v1.ObjectDescribeR\arelated\"S\n" +
 	"\x15CheckFieldMapResponse\x12:\n" +
-	"\bproblems\x18\x01 \x03(\v2\x1e.catalogsync.mapper.v1.ProblemR\bproblems2\xe4\x02\n" +
+	"\bproblems\x18\x01 \x03(\v2\x1e.catalogsync.mapper.v1.ProblemR\bproblems*Q\n" +
+	"\tDirection\x12\x19\n" +
+	"\x15DIRECTION_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fDIRECTION_WRITE\x10\x01\x12\x14\n" +
+	"\x10DIRECTION_IMPORT\x10\x02*\xa0\x01\n" +
+	"\x0eSeveralMatches\x12\x1f\n" +
+	"\x1bSEVERAL_MATCHES_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16SEVERAL_MATCHES_REFUSE\x10\x01\x12\x1a\n" +
+	"\x16SEVERAL_MATCHES_OLDEST\x10\x02\x12\x1a\n" +
+	"\x16SEVERAL_MATCHES_NEWEST\x10\x03\x12\x19\n" +
+	"\x15SEVERAL_MATCHES_OWNER\x10\x04*Y\n" +
+	"\tConverted\x12\x19\n" +
+	"\x15CONVERTED_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fCONVERTED_LEAVE\x10\x01\x12\x1c\n" +
+	"\x18CONVERTED_UPDATE_CONTACT\x10\x02*_\n" +
+	"\aDeleted\x12\x17\n" +
+	"\x13DELETED_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eDELETED_CREATE\x10\x01\x12\x14\n" +
+	"\x10DELETED_UNDELETE\x10\x02\x12\x11\n" +
+	"\rDELETED_LEAVE\x10\x03*h\n" +
+	"\x0eContactAndLead\x12 \n" +
+	"\x1cCONTACT_AND_LEAD_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15CONTACT_AND_LEAD_SKIP\x10\x01\x12\x19\n" +
+	"\x15CONTACT_AND_LEAD_BOTH\x10\x02*G\n" +
+	"\aLeavers\x12\x17\n" +
+	"\x13LEAVERS_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rLEAVERS_LEAVE\x10\x01\x12\x10\n" +
+	"\fLEAVERS_FLAG\x10\x02*E\n" +
+	"\x06Effect\x12\x16\n" +
+	"\x12EFFECT_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eEFFECT_INCLUDE\x10\x01\x12\x0f\n" +
+	"\vEFFECT_SKIP\x10\x02*C\n" +
+	"\x04Side\x12\x14\n" +
+	"\x10SIDE_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fSIDE_CATALOG\x10\x01\x12\x13\n" +
+	"\x0fSIDE_SALESFORCE\x10\x02*\xa5\x02\n" +
+	"\bOperator\x12\x18\n" +
+	"\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11OPERATOR_CONTAINS\x10\x01\x12\x13\n" +
+	"\x0fOPERATOR_EQUALS\x10\x02\x12\x0f\n" +
+	"\vOPERATOR_IN\x10\x03\x12\x14\n" +
+	"\x10OPERATOR_MATCHES\x10\x04\x12\x12\n" +
+	"\x0eOPERATOR_EMPTY\x10\x05\x12\x11\n" +
+	"\rOPERATOR_LESS\x10\x06\x12\x1a\n" +
+	"\x16OPERATOR_LESS_OR_EQUAL\x10\a\x12\x14\n" +
+	"\x10OPERATOR_GREATER\x10\b\x12\x1d\n" +
+	"\x19OPERATOR_GREATER_OR_EQUAL\x10\t\x12\x1a\n" +
+	"\x16OPERATOR_CHANGED_SINCE\x10\n" +
+	"\x12\x18\n" +
+	"\x14OPERATOR_STARTS_WITH\x10\v*k\n" +
+	"\tWriteWhen\x12\x1a\n" +
+	"\x16WRITE_WHEN_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11WRITE_WHEN_ALWAYS\x10\x01\x12\x14\n" +
+	"\x10WRITE_WHEN_BLANK\x10\x02\x12\x15\n" +
+	"\x11WRITE_WHEN_CREATE\x10\x03*@\n" +
+	"\x05Blank\x12\x15\n" +
+	"\x11BLANK_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vBLANK_LEAVE\x10\x01\x12\x0f\n" +
+	"\vBLANK_CLEAR\x10\x02*J\n" +
+	"\aTooLong\x12\x18\n" +
+	"\x14TOO_LONG_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fTOO_LONG_REJECT\x10\x01\x12\x10\n" +
+	"\fTOO_LONG_CUT\x10\x02*b\n" +
+	"\bUnlisted\x12\x18\n" +
+	"\x14UNLISTED_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fUNLISTED_REJECT\x10\x01\x12\x11\n" +
+	"\rUNLISTED_KEEP\x10\x02\x12\x14\n" +
+	"\x10UNLISTED_DEFAULT\x10\x03*\x94\x01\n" +
+	"\vPhoneFormat\x12\x1c\n" +
+	"\x18PHONE_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11PHONE_FORMAT_KEEP\x10\x01\x12\x15\n" +
+	"\x11PHONE_FORMAT_E164\x10\x02\x12\x1e\n" +
+	"\x1aPHONE_FORMAT_INTERNATIONAL\x10\x03\x12\x19\n" +
+	"\x15PHONE_FORMAT_NATIONAL\x10\x04*_\n" +
+	"\x05Scope\x12\x15\n" +
+	"\x11SCOPE_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tSCOPE_MAP\x10\x01\x12\x0e\n" +
+	"\n" +
+	"SCOPE_PAIR\x10\x02\x12\x10\n" +
+	"\fSCOPE_PERSON\x10\x03\x12\x0e\n" +
+	"\n" +
+	"SCOPE_NOTE\x10\x042\xb4\x06\n" +
 	"\x0fFieldMapService\x12o\n" +
 	"\fSaveFieldMap\x12*.catalogsync.mapper.v1.SaveFieldMapRequest\x1a+.catalogsync.mapper.v1.SaveFieldMapResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12l\n" +
 	"\vGetFieldMap\x12).catalogsync.mapper.v1.GetFieldMapRequest\x1a*.catalogsync.mapper.v1.GetFieldMapResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12r\n" +
-	"\rListFieldMaps\x12+.catalogsync.mapper.v1.ListFieldMapsRequest\x1a,.catalogsync.mapper.v1.ListFieldMapsResponse\"\x06\xa2\xbb\x18\x02\b\x022\xdb\x02\n" +
-	"\rMapperService\x12j\n" +
-	"\tMatchKeys\x12'.catalogsync.mapper.v1.MatchKeysRequest\x1a(.catalogsync.mapper.v1.MatchKeysResponse\"\x06\xa2\xbb\x18\x02\b\x01(\x010\x01\x12j\n" +
-	"\tMapPeople\x12'.catalogsync.mapper.v1.MapPeopleRequest\x1a(.catalogsync.mapper.v1.MapPeopleResponse\"\x06\xa2\xbb\x18\x02\b\x01(\x010\x01\x12r\n" +
-	"\rCheckFieldMap\x12+.catalogsync.mapper.v1.CheckFieldMapRequest\x1a,.catalogsync.mapper.v1.CheckFieldMapResponse\"\x06\xa2\xbb\x18\x02\b\x01B\xe5\x01\n" +
+	"\rListFieldMaps\x12+.catalogsync.mapper.v1.ListFieldMapsRequest\x1a,.catalogsync.mapper.v1.ListFieldMapsResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12r\n" +
+	"\rDiffFieldMaps\x12+.catalogsync.mapper.v1.DiffFieldMapsRequest\x1a,.catalogsync.mapper.v1.DiffFieldMapsResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12{\n" +
+	"\x10RollbackFieldMap\x12..catalogsync.mapper.v1.RollbackFieldMapRequest\x1a/.catalogsync.mapper.v1.RollbackFieldMapResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12o\n" +
+	"\fSuggestPairs\x12*.catalogsync.mapper.v1.SuggestPairsRequest\x1a+.catalogsync.mapper.v1.SuggestPairsResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12l\n" +
+	"\vTryFieldMap\x12).catalogsync.mapper.v1.TryFieldMapRequest\x1a*.catalogsync.mapper.v1.TryFieldMapResponse\"\x06\xa2\xbb\x18\x02\b\x022\xfe\x03\n" +
+	"\rMapperService\x12w\n" +
+	"\tMatchKeys\x12'.catalogsync.mapper.v1.MatchKeysRequest\x1a(.catalogsync.mapper.v1.MatchKeysResponse\"\x13\xa2\xbb\x18\x0f\b\x01\x12\vsync-worker(\x010\x01\x12w\n" +
+	"\tMapPeople\x12'.catalogsync.mapper.v1.MapPeopleRequest\x1a(.catalogsync.mapper.v1.MapPeopleResponse\"\x13\xa2\xbb\x18\x0f\b\x01\x12\vsync-worker(\x010\x01\x12z\n" +
+	"\n" +
+	"MapRecords\x12(.catalogsync.mapper.v1.MapRecordsRequest\x1a).catalogsync.mapper.v1.MapRecordsResponse\"\x13\xa2\xbb\x18\x0f\b\x01\x12\vsync-worker(\x010\x01\x12\x7f\n" +
+	"\rCheckFieldMap\x12+.catalogsync.mapper.v1.CheckFieldMapRequest\x1a,.catalogsync.mapper.v1.CheckFieldMapResponse\"\x13\xa2\xbb\x18\x0f\b\x01\x12\vsync-workerB\xe5\x01\n" +
 	"\x19com.catalogsync.mapper.v1B\vMapperProtoP\x01ZEgithub.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1;mapperv1\xa2\x02\x03CMX\xaa\x02\x15Catalogsync.Mapper.V1\xca\x02\x15Catalogsync\\Mapper\\V1\xe2\x02!Catalogsync\\Mapper\\V1\\GPBMetadata\xea\x02\x17Catalogsync::Mapper::V1b\x06proto3"
 
 var (
@@ -1415,75 +4453,186 @@ func file_catalogsync_mapper_v1_mapper_proto_rawDescGZIP() []byte {
 	return file_catalogsync_mapper_v1_mapper_proto_rawDescData
 }
 
-var file_catalogsync_mapper_v1_mapper_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_catalogsync_mapper_v1_mapper_proto_enumTypes = make([]protoimpl.EnumInfo, 15)
+var file_catalogsync_mapper_v1_mapper_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_catalogsync_mapper_v1_mapper_proto_goTypes = []any{
-	(*FieldMap)(nil),              // 0: catalogsync.mapper.v1.FieldMap
-	(*Pair)(nil),                  // 1: catalogsync.mapper.v1.Pair
-	(*Problem)(nil),               // 2: catalogsync.mapper.v1.Problem
-	(*SaveFieldMapRequest)(nil),   // 3: catalogsync.mapper.v1.SaveFieldMapRequest
-	(*SaveFieldMapResponse)(nil),  // 4: catalogsync.mapper.v1.SaveFieldMapResponse
-	(*GetFieldMapRequest)(nil),    // 5: catalogsync.mapper.v1.GetFieldMapRequest
-	(*GetFieldMapResponse)(nil),   // 6: catalogsync.mapper.v1.GetFieldMapResponse
-	(*ListFieldMapsRequest)(nil),  // 7: catalogsync.mapper.v1.ListFieldMapsRequest
-	(*ListFieldMapsResponse)(nil), // 8: catalogsync.mapper.v1.ListFieldMapsResponse
-	(*MapHeader)(nil),             // 9: catalogsync.mapper.v1.MapHeader
-	(*MatchKeysRequest)(nil),      // 10: catalogsync.mapper.v1.MatchKeysRequest
-	(*People)(nil),                // 11: catalogsync.mapper.v1.People
-	(*MatchKeysResponse)(nil),     // 12: catalogsync.mapper.v1.MatchKeysResponse
-	(*MatchKey)(nil),              // 13: catalogsync.mapper.v1.MatchKey
-	(*MapPeopleRequest)(nil),      // 14: catalogsync.mapper.v1.MapPeopleRequest
-	(*PeopleAndRecords)(nil),      // 15: catalogsync.mapper.v1.PeopleAndRecords
-	(*PersonAndRecord)(nil),       // 16: catalogsync.mapper.v1.PersonAndRecord
-	(*MapPeopleResponse)(nil),     // 17: catalogsync.mapper.v1.MapPeopleResponse
-	(*MappedPerson)(nil),          // 18: catalogsync.mapper.v1.MappedPerson
-	(*CheckFieldMapRequest)(nil),  // 19: catalogsync.mapper.v1.CheckFieldMapRequest
-	(*CheckFieldMapResponse)(nil), // 20: catalogsync.mapper.v1.CheckFieldMapResponse
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(*v1.ObjectDescribe)(nil),     // 22: catalogsync.salesforce.v1.ObjectDescribe
-	(*v11.Row)(nil),               // 23: catalogsync.row.v1.Row
+	(Direction)(0),                   // 0: catalogsync.mapper.v1.Direction
+	(SeveralMatches)(0),              // 1: catalogsync.mapper.v1.SeveralMatches
+	(Converted)(0),                   // 2: catalogsync.mapper.v1.Converted
+	(Deleted)(0),                     // 3: catalogsync.mapper.v1.Deleted
+	(ContactAndLead)(0),              // 4: catalogsync.mapper.v1.ContactAndLead
+	(Leavers)(0),                     // 5: catalogsync.mapper.v1.Leavers
+	(Effect)(0),                      // 6: catalogsync.mapper.v1.Effect
+	(Side)(0),                        // 7: catalogsync.mapper.v1.Side
+	(Operator)(0),                    // 8: catalogsync.mapper.v1.Operator
+	(WriteWhen)(0),                   // 9: catalogsync.mapper.v1.WriteWhen
+	(Blank)(0),                       // 10: catalogsync.mapper.v1.Blank
+	(TooLong)(0),                     // 11: catalogsync.mapper.v1.TooLong
+	(Unlisted)(0),                    // 12: catalogsync.mapper.v1.Unlisted
+	(PhoneFormat)(0),                 // 13: catalogsync.mapper.v1.PhoneFormat
+	(Scope)(0),                       // 14: catalogsync.mapper.v1.Scope
+	(*FieldMap)(nil),                 // 15: catalogsync.mapper.v1.FieldMap
+	(*Identity)(nil),                 // 16: catalogsync.mapper.v1.Identity
+	(*Rule)(nil),                     // 17: catalogsync.mapper.v1.Rule
+	(*Condition)(nil),                // 18: catalogsync.mapper.v1.Condition
+	(*Conditions)(nil),               // 19: catalogsync.mapper.v1.Conditions
+	(*Test)(nil),                     // 20: catalogsync.mapper.v1.Test
+	(*Override)(nil),                 // 21: catalogsync.mapper.v1.Override
+	(*Guards)(nil),                   // 22: catalogsync.mapper.v1.Guards
+	(*Brake)(nil),                    // 23: catalogsync.mapper.v1.Brake
+	(*Pair)(nil),                     // 24: catalogsync.mapper.v1.Pair
+	(*Lookup)(nil),                   // 25: catalogsync.mapper.v1.Lookup
+	(*Problem)(nil),                  // 26: catalogsync.mapper.v1.Problem
+	(*SaveFieldMapRequest)(nil),      // 27: catalogsync.mapper.v1.SaveFieldMapRequest
+	(*SaveFieldMapResponse)(nil),     // 28: catalogsync.mapper.v1.SaveFieldMapResponse
+	(*GetFieldMapRequest)(nil),       // 29: catalogsync.mapper.v1.GetFieldMapRequest
+	(*GetFieldMapResponse)(nil),      // 30: catalogsync.mapper.v1.GetFieldMapResponse
+	(*ListFieldMapsRequest)(nil),     // 31: catalogsync.mapper.v1.ListFieldMapsRequest
+	(*ListFieldMapsResponse)(nil),    // 32: catalogsync.mapper.v1.ListFieldMapsResponse
+	(*DiffFieldMapsRequest)(nil),     // 33: catalogsync.mapper.v1.DiffFieldMapsRequest
+	(*DiffFieldMapsResponse)(nil),    // 34: catalogsync.mapper.v1.DiffFieldMapsResponse
+	(*Difference)(nil),               // 35: catalogsync.mapper.v1.Difference
+	(*RollbackFieldMapRequest)(nil),  // 36: catalogsync.mapper.v1.RollbackFieldMapRequest
+	(*RollbackFieldMapResponse)(nil), // 37: catalogsync.mapper.v1.RollbackFieldMapResponse
+	(*SuggestPairsRequest)(nil),      // 38: catalogsync.mapper.v1.SuggestPairsRequest
+	(*SuggestPairsResponse)(nil),     // 39: catalogsync.mapper.v1.SuggestPairsResponse
+	(*Suggestion)(nil),               // 40: catalogsync.mapper.v1.Suggestion
+	(*TryFieldMapRequest)(nil),       // 41: catalogsync.mapper.v1.TryFieldMapRequest
+	(*TryFieldMapResponse)(nil),      // 42: catalogsync.mapper.v1.TryFieldMapResponse
+	(*MapHeader)(nil),                // 43: catalogsync.mapper.v1.MapHeader
+	(*MatchKeysRequest)(nil),         // 44: catalogsync.mapper.v1.MatchKeysRequest
+	(*People)(nil),                   // 45: catalogsync.mapper.v1.People
+	(*MatchKeysResponse)(nil),        // 46: catalogsync.mapper.v1.MatchKeysResponse
+	(*MatchKey)(nil),                 // 47: catalogsync.mapper.v1.MatchKey
+	(*MapPeopleRequest)(nil),         // 48: catalogsync.mapper.v1.MapPeopleRequest
+	(*PeopleAndRecords)(nil),         // 49: catalogsync.mapper.v1.PeopleAndRecords
+	(*PersonAndRecord)(nil),          // 50: catalogsync.mapper.v1.PersonAndRecord
+	(*MapPeopleResponse)(nil),        // 51: catalogsync.mapper.v1.MapPeopleResponse
+	(*MappedPerson)(nil),             // 52: catalogsync.mapper.v1.MappedPerson
+	(*LookupKey)(nil),                // 53: catalogsync.mapper.v1.LookupKey
+	(*MapRecordsRequest)(nil),        // 54: catalogsync.mapper.v1.MapRecordsRequest
+	(*Records)(nil),                  // 55: catalogsync.mapper.v1.Records
+	(*MapRecordsResponse)(nil),       // 56: catalogsync.mapper.v1.MapRecordsResponse
+	(*CheckFieldMapRequest)(nil),     // 57: catalogsync.mapper.v1.CheckFieldMapRequest
+	(*CheckFieldMapResponse)(nil),    // 58: catalogsync.mapper.v1.CheckFieldMapResponse
+	nil,                              // 59: catalogsync.mapper.v1.Pair.TableEntry
+	(*timestamppb.Timestamp)(nil),    // 60: google.protobuf.Timestamp
+	(*v1.ObjectDescribe)(nil),        // 61: catalogsync.salesforce.v1.ObjectDescribe
+	(*v11.Batch)(nil),                // 62: catalogsync.row.v1.Batch
+	(*v11.Row)(nil),                  // 63: catalogsync.row.v1.Row
 }
 var file_catalogsync_mapper_v1_mapper_proto_depIdxs = []int32{
-	1,  // 0: catalogsync.mapper.v1.FieldMap.pairs:type_name -> catalogsync.mapper.v1.Pair
-	21, // 1: catalogsync.mapper.v1.FieldMap.saved_at:type_name -> google.protobuf.Timestamp
-	0,  // 2: catalogsync.mapper.v1.SaveFieldMapRequest.field_map:type_name -> catalogsync.mapper.v1.FieldMap
-	22, // 3: catalogsync.mapper.v1.SaveFieldMapRequest.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
-	0,  // 4: catalogsync.mapper.v1.SaveFieldMapResponse.field_map:type_name -> catalogsync.mapper.v1.FieldMap
-	0,  // 5: catalogsync.mapper.v1.GetFieldMapResponse.field_map:type_name -> catalogsync.mapper.v1.FieldMap
-	0,  // 6: catalogsync.mapper.v1.ListFieldMapsResponse.field_maps:type_name -> catalogsync.mapper.v1.FieldMap
-	0,  // 7: catalogsync.mapper.v1.MapHeader.field_map:type_name -> catalogsync.mapper.v1.FieldMap
-	22, // 8: catalogsync.mapper.v1.MapHeader.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
-	9,  // 9: catalogsync.mapper.v1.MatchKeysRequest.header:type_name -> catalogsync.mapper.v1.MapHeader
-	11, // 10: catalogsync.mapper.v1.MatchKeysRequest.people:type_name -> catalogsync.mapper.v1.People
-	23, // 11: catalogsync.mapper.v1.People.rows:type_name -> catalogsync.row.v1.Row
-	13, // 12: catalogsync.mapper.v1.MatchKeysResponse.keys:type_name -> catalogsync.mapper.v1.MatchKey
-	9,  // 13: catalogsync.mapper.v1.MapPeopleRequest.header:type_name -> catalogsync.mapper.v1.MapHeader
-	15, // 14: catalogsync.mapper.v1.MapPeopleRequest.batch:type_name -> catalogsync.mapper.v1.PeopleAndRecords
-	16, // 15: catalogsync.mapper.v1.PeopleAndRecords.rows:type_name -> catalogsync.mapper.v1.PersonAndRecord
-	23, // 16: catalogsync.mapper.v1.PersonAndRecord.person:type_name -> catalogsync.row.v1.Row
-	23, // 17: catalogsync.mapper.v1.PersonAndRecord.record:type_name -> catalogsync.row.v1.Row
-	18, // 18: catalogsync.mapper.v1.MapPeopleResponse.people:type_name -> catalogsync.mapper.v1.MappedPerson
-	23, // 19: catalogsync.mapper.v1.MappedPerson.values:type_name -> catalogsync.row.v1.Row
-	2,  // 20: catalogsync.mapper.v1.MappedPerson.problems:type_name -> catalogsync.mapper.v1.Problem
-	0,  // 21: catalogsync.mapper.v1.CheckFieldMapRequest.field_map:type_name -> catalogsync.mapper.v1.FieldMap
-	22, // 22: catalogsync.mapper.v1.CheckFieldMapRequest.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
-	2,  // 23: catalogsync.mapper.v1.CheckFieldMapResponse.problems:type_name -> catalogsync.mapper.v1.Problem
-	3,  // 24: catalogsync.mapper.v1.FieldMapService.SaveFieldMap:input_type -> catalogsync.mapper.v1.SaveFieldMapRequest
-	5,  // 25: catalogsync.mapper.v1.FieldMapService.GetFieldMap:input_type -> catalogsync.mapper.v1.GetFieldMapRequest
-	7,  // 26: catalogsync.mapper.v1.FieldMapService.ListFieldMaps:input_type -> catalogsync.mapper.v1.ListFieldMapsRequest
-	10, // 27: catalogsync.mapper.v1.MapperService.MatchKeys:input_type -> catalogsync.mapper.v1.MatchKeysRequest
-	14, // 28: catalogsync.mapper.v1.MapperService.MapPeople:input_type -> catalogsync.mapper.v1.MapPeopleRequest
-	19, // 29: catalogsync.mapper.v1.MapperService.CheckFieldMap:input_type -> catalogsync.mapper.v1.CheckFieldMapRequest
-	4,  // 30: catalogsync.mapper.v1.FieldMapService.SaveFieldMap:output_type -> catalogsync.mapper.v1.SaveFieldMapResponse
-	6,  // 31: catalogsync.mapper.v1.FieldMapService.GetFieldMap:output_type -> catalogsync.mapper.v1.GetFieldMapResponse
-	8,  // 32: catalogsync.mapper.v1.FieldMapService.ListFieldMaps:output_type -> catalogsync.mapper.v1.ListFieldMapsResponse
-	12, // 33: catalogsync.mapper.v1.MapperService.MatchKeys:output_type -> catalogsync.mapper.v1.MatchKeysResponse
-	17, // 34: catalogsync.mapper.v1.MapperService.MapPeople:output_type -> catalogsync.mapper.v1.MapPeopleResponse
-	20, // 35: catalogsync.mapper.v1.MapperService.CheckFieldMap:output_type -> catalogsync.mapper.v1.CheckFieldMapResponse
-	30, // [30:36] is the sub-list for method output_type
-	24, // [24:30] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	24, // 0: catalogsync.mapper.v1.FieldMap.pairs:type_name -> catalogsync.mapper.v1.Pair
+	60, // 1: catalogsync.mapper.v1.FieldMap.saved_at:type_name -> google.protobuf.Timestamp
+	0,  // 2: catalogsync.mapper.v1.FieldMap.direction:type_name -> catalogsync.mapper.v1.Direction
+	16, // 3: catalogsync.mapper.v1.FieldMap.identity:type_name -> catalogsync.mapper.v1.Identity
+	17, // 4: catalogsync.mapper.v1.FieldMap.rules:type_name -> catalogsync.mapper.v1.Rule
+	21, // 5: catalogsync.mapper.v1.FieldMap.overrides:type_name -> catalogsync.mapper.v1.Override
+	22, // 6: catalogsync.mapper.v1.FieldMap.guards:type_name -> catalogsync.mapper.v1.Guards
+	1,  // 7: catalogsync.mapper.v1.Identity.several_matches:type_name -> catalogsync.mapper.v1.SeveralMatches
+	2,  // 8: catalogsync.mapper.v1.Identity.converted:type_name -> catalogsync.mapper.v1.Converted
+	3,  // 9: catalogsync.mapper.v1.Identity.deleted:type_name -> catalogsync.mapper.v1.Deleted
+	4,  // 10: catalogsync.mapper.v1.Identity.contact_and_lead:type_name -> catalogsync.mapper.v1.ContactAndLead
+	5,  // 11: catalogsync.mapper.v1.Identity.leavers:type_name -> catalogsync.mapper.v1.Leavers
+	6,  // 12: catalogsync.mapper.v1.Rule.effect:type_name -> catalogsync.mapper.v1.Effect
+	18, // 13: catalogsync.mapper.v1.Rule.condition:type_name -> catalogsync.mapper.v1.Condition
+	19, // 14: catalogsync.mapper.v1.Condition.all:type_name -> catalogsync.mapper.v1.Conditions
+	19, // 15: catalogsync.mapper.v1.Condition.any:type_name -> catalogsync.mapper.v1.Conditions
+	18, // 16: catalogsync.mapper.v1.Condition.not:type_name -> catalogsync.mapper.v1.Condition
+	20, // 17: catalogsync.mapper.v1.Condition.test:type_name -> catalogsync.mapper.v1.Test
+	18, // 18: catalogsync.mapper.v1.Conditions.conditions:type_name -> catalogsync.mapper.v1.Condition
+	7,  // 19: catalogsync.mapper.v1.Test.side:type_name -> catalogsync.mapper.v1.Side
+	8,  // 20: catalogsync.mapper.v1.Test.operator:type_name -> catalogsync.mapper.v1.Operator
+	24, // 21: catalogsync.mapper.v1.Override.pairs:type_name -> catalogsync.mapper.v1.Pair
+	18, // 22: catalogsync.mapper.v1.Override.filter:type_name -> catalogsync.mapper.v1.Condition
+	23, // 23: catalogsync.mapper.v1.Guards.creates:type_name -> catalogsync.mapper.v1.Brake
+	23, // 24: catalogsync.mapper.v1.Guards.updates:type_name -> catalogsync.mapper.v1.Brake
+	23, // 25: catalogsync.mapper.v1.Guards.clears:type_name -> catalogsync.mapper.v1.Brake
+	23, // 26: catalogsync.mapper.v1.Guards.deactivations:type_name -> catalogsync.mapper.v1.Brake
+	9,  // 27: catalogsync.mapper.v1.Pair.write_when:type_name -> catalogsync.mapper.v1.WriteWhen
+	10, // 28: catalogsync.mapper.v1.Pair.absent:type_name -> catalogsync.mapper.v1.Blank
+	10, // 29: catalogsync.mapper.v1.Pair.null:type_name -> catalogsync.mapper.v1.Blank
+	10, // 30: catalogsync.mapper.v1.Pair.empty:type_name -> catalogsync.mapper.v1.Blank
+	11, // 31: catalogsync.mapper.v1.Pair.too_long:type_name -> catalogsync.mapper.v1.TooLong
+	59, // 32: catalogsync.mapper.v1.Pair.table:type_name -> catalogsync.mapper.v1.Pair.TableEntry
+	12, // 33: catalogsync.mapper.v1.Pair.unlisted:type_name -> catalogsync.mapper.v1.Unlisted
+	13, // 34: catalogsync.mapper.v1.Pair.phone_format:type_name -> catalogsync.mapper.v1.PhoneFormat
+	25, // 35: catalogsync.mapper.v1.Pair.lookup:type_name -> catalogsync.mapper.v1.Lookup
+	14, // 36: catalogsync.mapper.v1.Problem.scope:type_name -> catalogsync.mapper.v1.Scope
+	15, // 37: catalogsync.mapper.v1.SaveFieldMapRequest.field_map:type_name -> catalogsync.mapper.v1.FieldMap
+	61, // 38: catalogsync.mapper.v1.SaveFieldMapRequest.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	61, // 39: catalogsync.mapper.v1.SaveFieldMapRequest.related:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	15, // 40: catalogsync.mapper.v1.SaveFieldMapResponse.field_map:type_name -> catalogsync.mapper.v1.FieldMap
+	26, // 41: catalogsync.mapper.v1.SaveFieldMapResponse.notes:type_name -> catalogsync.mapper.v1.Problem
+	15, // 42: catalogsync.mapper.v1.GetFieldMapResponse.field_map:type_name -> catalogsync.mapper.v1.FieldMap
+	15, // 43: catalogsync.mapper.v1.ListFieldMapsResponse.field_maps:type_name -> catalogsync.mapper.v1.FieldMap
+	15, // 44: catalogsync.mapper.v1.DiffFieldMapsResponse.from:type_name -> catalogsync.mapper.v1.FieldMap
+	15, // 45: catalogsync.mapper.v1.DiffFieldMapsResponse.to:type_name -> catalogsync.mapper.v1.FieldMap
+	35, // 46: catalogsync.mapper.v1.DiffFieldMapsResponse.differences:type_name -> catalogsync.mapper.v1.Difference
+	61, // 47: catalogsync.mapper.v1.RollbackFieldMapRequest.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	61, // 48: catalogsync.mapper.v1.RollbackFieldMapRequest.related:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	15, // 49: catalogsync.mapper.v1.RollbackFieldMapResponse.field_map:type_name -> catalogsync.mapper.v1.FieldMap
+	61, // 50: catalogsync.mapper.v1.SuggestPairsRequest.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	62, // 51: catalogsync.mapper.v1.SuggestPairsRequest.people:type_name -> catalogsync.row.v1.Batch
+	40, // 52: catalogsync.mapper.v1.SuggestPairsResponse.suggestions:type_name -> catalogsync.mapper.v1.Suggestion
+	24, // 53: catalogsync.mapper.v1.Suggestion.pair:type_name -> catalogsync.mapper.v1.Pair
+	15, // 54: catalogsync.mapper.v1.TryFieldMapRequest.field_map:type_name -> catalogsync.mapper.v1.FieldMap
+	61, // 55: catalogsync.mapper.v1.TryFieldMapRequest.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	61, // 56: catalogsync.mapper.v1.TryFieldMapRequest.related:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	62, // 57: catalogsync.mapper.v1.TryFieldMapRequest.people:type_name -> catalogsync.row.v1.Batch
+	52, // 58: catalogsync.mapper.v1.TryFieldMapResponse.people:type_name -> catalogsync.mapper.v1.MappedPerson
+	15, // 59: catalogsync.mapper.v1.MapHeader.field_map:type_name -> catalogsync.mapper.v1.FieldMap
+	61, // 60: catalogsync.mapper.v1.MapHeader.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	60, // 61: catalogsync.mapper.v1.MapHeader.now:type_name -> google.protobuf.Timestamp
+	43, // 62: catalogsync.mapper.v1.MatchKeysRequest.header:type_name -> catalogsync.mapper.v1.MapHeader
+	45, // 63: catalogsync.mapper.v1.MatchKeysRequest.people:type_name -> catalogsync.mapper.v1.People
+	63, // 64: catalogsync.mapper.v1.People.rows:type_name -> catalogsync.row.v1.Row
+	47, // 65: catalogsync.mapper.v1.MatchKeysResponse.keys:type_name -> catalogsync.mapper.v1.MatchKey
+	43, // 66: catalogsync.mapper.v1.MapPeopleRequest.header:type_name -> catalogsync.mapper.v1.MapHeader
+	49, // 67: catalogsync.mapper.v1.MapPeopleRequest.batch:type_name -> catalogsync.mapper.v1.PeopleAndRecords
+	50, // 68: catalogsync.mapper.v1.PeopleAndRecords.rows:type_name -> catalogsync.mapper.v1.PersonAndRecord
+	63, // 69: catalogsync.mapper.v1.PersonAndRecord.person:type_name -> catalogsync.row.v1.Row
+	63, // 70: catalogsync.mapper.v1.PersonAndRecord.record:type_name -> catalogsync.row.v1.Row
+	52, // 71: catalogsync.mapper.v1.MapPeopleResponse.people:type_name -> catalogsync.mapper.v1.MappedPerson
+	63, // 72: catalogsync.mapper.v1.MappedPerson.values:type_name -> catalogsync.row.v1.Row
+	26, // 73: catalogsync.mapper.v1.MappedPerson.problems:type_name -> catalogsync.mapper.v1.Problem
+	26, // 74: catalogsync.mapper.v1.MappedPerson.notes:type_name -> catalogsync.mapper.v1.Problem
+	53, // 75: catalogsync.mapper.v1.MappedPerson.lookups:type_name -> catalogsync.mapper.v1.LookupKey
+	43, // 76: catalogsync.mapper.v1.MapRecordsRequest.header:type_name -> catalogsync.mapper.v1.MapHeader
+	55, // 77: catalogsync.mapper.v1.MapRecordsRequest.records:type_name -> catalogsync.mapper.v1.Records
+	63, // 78: catalogsync.mapper.v1.Records.rows:type_name -> catalogsync.row.v1.Row
+	52, // 79: catalogsync.mapper.v1.MapRecordsResponse.people:type_name -> catalogsync.mapper.v1.MappedPerson
+	15, // 80: catalogsync.mapper.v1.CheckFieldMapRequest.field_map:type_name -> catalogsync.mapper.v1.FieldMap
+	61, // 81: catalogsync.mapper.v1.CheckFieldMapRequest.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	61, // 82: catalogsync.mapper.v1.CheckFieldMapRequest.related:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	26, // 83: catalogsync.mapper.v1.CheckFieldMapResponse.problems:type_name -> catalogsync.mapper.v1.Problem
+	27, // 84: catalogsync.mapper.v1.FieldMapService.SaveFieldMap:input_type -> catalogsync.mapper.v1.SaveFieldMapRequest
+	29, // 85: catalogsync.mapper.v1.FieldMapService.GetFieldMap:input_type -> catalogsync.mapper.v1.GetFieldMapRequest
+	31, // 86: catalogsync.mapper.v1.FieldMapService.ListFieldMaps:input_type -> catalogsync.mapper.v1.ListFieldMapsRequest
+	33, // 87: catalogsync.mapper.v1.FieldMapService.DiffFieldMaps:input_type -> catalogsync.mapper.v1.DiffFieldMapsRequest
+	36, // 88: catalogsync.mapper.v1.FieldMapService.RollbackFieldMap:input_type -> catalogsync.mapper.v1.RollbackFieldMapRequest
+	38, // 89: catalogsync.mapper.v1.FieldMapService.SuggestPairs:input_type -> catalogsync.mapper.v1.SuggestPairsRequest
+	41, // 90: catalogsync.mapper.v1.FieldMapService.TryFieldMap:input_type -> catalogsync.mapper.v1.TryFieldMapRequest
+	44, // 91: catalogsync.mapper.v1.MapperService.MatchKeys:input_type -> catalogsync.mapper.v1.MatchKeysRequest
+	48, // 92: catalogsync.mapper.v1.MapperService.MapPeople:input_type -> catalogsync.mapper.v1.MapPeopleRequest
+	54, // 93: catalogsync.mapper.v1.MapperService.MapRecords:input_type -> catalogsync.mapper.v1.MapRecordsRequest
+	57, // 94: catalogsync.mapper.v1.MapperService.CheckFieldMap:input_type -> catalogsync.mapper.v1.CheckFieldMapRequest
+	28, // 95: catalogsync.mapper.v1.FieldMapService.SaveFieldMap:output_type -> catalogsync.mapper.v1.SaveFieldMapResponse
+	30, // 96: catalogsync.mapper.v1.FieldMapService.GetFieldMap:output_type -> catalogsync.mapper.v1.GetFieldMapResponse
+	32, // 97: catalogsync.mapper.v1.FieldMapService.ListFieldMaps:output_type -> catalogsync.mapper.v1.ListFieldMapsResponse
+	34, // 98: catalogsync.mapper.v1.FieldMapService.DiffFieldMaps:output_type -> catalogsync.mapper.v1.DiffFieldMapsResponse
+	37, // 99: catalogsync.mapper.v1.FieldMapService.RollbackFieldMap:output_type -> catalogsync.mapper.v1.RollbackFieldMapResponse
+	39, // 100: catalogsync.mapper.v1.FieldMapService.SuggestPairs:output_type -> catalogsync.mapper.v1.SuggestPairsResponse
+	42, // 101: catalogsync.mapper.v1.FieldMapService.TryFieldMap:output_type -> catalogsync.mapper.v1.TryFieldMapResponse
+	46, // 102: catalogsync.mapper.v1.MapperService.MatchKeys:output_type -> catalogsync.mapper.v1.MatchKeysResponse
+	51, // 103: catalogsync.mapper.v1.MapperService.MapPeople:output_type -> catalogsync.mapper.v1.MapPeopleResponse
+	56, // 104: catalogsync.mapper.v1.MapperService.MapRecords:output_type -> catalogsync.mapper.v1.MapRecordsResponse
+	58, // 105: catalogsync.mapper.v1.MapperService.CheckFieldMap:output_type -> catalogsync.mapper.v1.CheckFieldMapResponse
+	95, // [95:106] is the sub-list for method output_type
+	84, // [84:95] is the sub-list for method input_type
+	84, // [84:84] is the sub-list for extension type_name
+	84, // [84:84] is the sub-list for extension extendee
+	0,  // [0:84] is the sub-list for field type_name
 }
 
 func init() { file_catalogsync_mapper_v1_mapper_proto_init() }
@@ -1491,26 +4640,37 @@ func file_catalogsync_mapper_v1_mapper_proto_init() {
 	if File_catalogsync_mapper_v1_mapper_proto != nil {
 		return
 	}
-	file_catalogsync_mapper_v1_mapper_proto_msgTypes[10].OneofWrappers = []any{
+	file_catalogsync_mapper_v1_mapper_proto_msgTypes[3].OneofWrappers = []any{
+		(*Condition_All)(nil),
+		(*Condition_Any)(nil),
+		(*Condition_Not)(nil),
+		(*Condition_Test)(nil),
+	}
+	file_catalogsync_mapper_v1_mapper_proto_msgTypes[29].OneofWrappers = []any{
 		(*MatchKeysRequest_Header)(nil),
 		(*MatchKeysRequest_People)(nil),
 	}
-	file_catalogsync_mapper_v1_mapper_proto_msgTypes[14].OneofWrappers = []any{
+	file_catalogsync_mapper_v1_mapper_proto_msgTypes[33].OneofWrappers = []any{
 		(*MapPeopleRequest_Header)(nil),
 		(*MapPeopleRequest_Batch)(nil),
+	}
+	file_catalogsync_mapper_v1_mapper_proto_msgTypes[39].OneofWrappers = []any{
+		(*MapRecordsRequest_Header)(nil),
+		(*MapRecordsRequest_Records)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catalogsync_mapper_v1_mapper_proto_rawDesc), len(file_catalogsync_mapper_v1_mapper_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   21,
+			NumEnums:      15,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
 		GoTypes:           file_catalogsync_mapper_v1_mapper_proto_goTypes,
 		DependencyIndexes: file_catalogsync_mapper_v1_mapper_proto_depIdxs,
+		EnumInfos:         file_catalogsync_mapper_v1_mapper_proto_enumTypes,
 		MessageInfos:      file_catalogsync_mapper_v1_mapper_proto_msgTypes,
 	}.Build()
 	File_catalogsync_mapper_v1_mapper_proto = out.File

@@ -21,9 +21,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	FieldMapService_SaveFieldMap_FullMethodName  = "/catalogsync.mapper.v1.FieldMapService/SaveFieldMap"
-	FieldMapService_GetFieldMap_FullMethodName   = "/catalogsync.mapper.v1.FieldMapService/GetFieldMap"
-	FieldMapService_ListFieldMaps_FullMethodName = "/catalogsync.mapper.v1.FieldMapService/ListFieldMaps"
+	FieldMapService_SaveFieldMap_FullMethodName     = "/catalogsync.mapper.v1.FieldMapService/SaveFieldMap"
+	FieldMapService_GetFieldMap_FullMethodName      = "/catalogsync.mapper.v1.FieldMapService/GetFieldMap"
+	FieldMapService_ListFieldMaps_FullMethodName    = "/catalogsync.mapper.v1.FieldMapService/ListFieldMaps"
+	FieldMapService_DiffFieldMaps_FullMethodName    = "/catalogsync.mapper.v1.FieldMapService/DiffFieldMaps"
+	FieldMapService_RollbackFieldMap_FullMethodName = "/catalogsync.mapper.v1.FieldMapService/RollbackFieldMap"
+	FieldMapService_SuggestPairs_FullMethodName     = "/catalogsync.mapper.v1.FieldMapService/SuggestPairs"
+	FieldMapService_TryFieldMap_FullMethodName      = "/catalogsync.mapper.v1.FieldMapService/TryFieldMap"
 )
 
 // FieldMapServiceClient is the client API for FieldMapService service.
@@ -33,13 +37,23 @@ const (
 // FieldMapService keeps the versions of field maps.
 type FieldMapServiceClient interface {
 	// SaveFieldMap checks the field map against the org's describe, adds the mandatory pairs where they are missing and
-	// stores it as the next version. INVALID_ARGUMENT names every pair at fault and why.
+	// stores it as the next version; the version that says the same already is returned as it is. INVALID_ARGUMENT names
+	// every pair, rule and policy at fault and why; ABORTED with reason newer_version when expected_version is not the
+	// latest.
 	SaveFieldMap(ctx context.Context, in *SaveFieldMapRequest, opts ...grpc.CallOption) (*SaveFieldMapResponse, error)
 	// GetFieldMap returns a version of a connection's field map, the latest where none is named. NOT_FOUND where none
 	// was saved.
 	GetFieldMap(ctx context.Context, in *GetFieldMapRequest, opts ...grpc.CallOption) (*GetFieldMapResponse, error)
 	// ListFieldMaps returns all versions of a connection's field map, newest first.
 	ListFieldMaps(ctx context.Context, in *ListFieldMapsRequest, opts ...grpc.CallOption) (*ListFieldMapsResponse, error)
+	// DiffFieldMaps says in which lines two versions differ.
+	DiffFieldMaps(ctx context.Context, in *DiffFieldMapsRequest, opts ...grpc.CallOption) (*DiffFieldMapsResponse, error)
+	// RollbackFieldMap checks an older version against today's org and saves it as the next version.
+	RollbackFieldMap(ctx context.Context, in *RollbackFieldMapRequest, opts ...grpc.CallOption) (*RollbackFieldMapResponse, error)
+	// SuggestPairs proposes pairs from names, types and sample values, best first.
+	SuggestPairs(ctx context.Context, in *SuggestPairsRequest, opts ...grpc.CallOption) (*SuggestPairsResponse, error)
+	// TryFieldMap maps sample people by a field map that need not be saved, and says which rule and pair decided what.
+	TryFieldMap(ctx context.Context, in *TryFieldMapRequest, opts ...grpc.CallOption) (*TryFieldMapResponse, error)
 }
 
 type fieldMapServiceClient struct {
@@ -80,6 +94,46 @@ func (c *fieldMapServiceClient) ListFieldMaps(ctx context.Context, in *ListField
 	return out, nil
 }
 
+func (c *fieldMapServiceClient) DiffFieldMaps(ctx context.Context, in *DiffFieldMapsRequest, opts ...grpc.CallOption) (*DiffFieldMapsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiffFieldMapsResponse)
+	err := c.cc.Invoke(ctx, FieldMapService_DiffFieldMaps_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fieldMapServiceClient) RollbackFieldMap(ctx context.Context, in *RollbackFieldMapRequest, opts ...grpc.CallOption) (*RollbackFieldMapResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackFieldMapResponse)
+	err := c.cc.Invoke(ctx, FieldMapService_RollbackFieldMap_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fieldMapServiceClient) SuggestPairs(ctx context.Context, in *SuggestPairsRequest, opts ...grpc.CallOption) (*SuggestPairsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SuggestPairsResponse)
+	err := c.cc.Invoke(ctx, FieldMapService_SuggestPairs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fieldMapServiceClient) TryFieldMap(ctx context.Context, in *TryFieldMapRequest, opts ...grpc.CallOption) (*TryFieldMapResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TryFieldMapResponse)
+	err := c.cc.Invoke(ctx, FieldMapService_TryFieldMap_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // FieldMapServiceServer is the server API for FieldMapService service.
 // All implementations must embed UnimplementedFieldMapServiceServer
 // for forward compatibility.
@@ -87,13 +141,23 @@ func (c *fieldMapServiceClient) ListFieldMaps(ctx context.Context, in *ListField
 // FieldMapService keeps the versions of field maps.
 type FieldMapServiceServer interface {
 	// SaveFieldMap checks the field map against the org's describe, adds the mandatory pairs where they are missing and
-	// stores it as the next version. INVALID_ARGUMENT names every pair at fault and why.
+	// stores it as the next version; the version that says the same already is returned as it is. INVALID_ARGUMENT names
+	// every pair, rule and policy at fault and why; ABORTED with reason newer_version when expected_version is not the
+	// latest.
 	SaveFieldMap(context.Context, *SaveFieldMapRequest) (*SaveFieldMapResponse, error)
 	// GetFieldMap returns a version of a connection's field map, the latest where none is named. NOT_FOUND where none
 	// was saved.
 	GetFieldMap(context.Context, *GetFieldMapRequest) (*GetFieldMapResponse, error)
 	// ListFieldMaps returns all versions of a connection's field map, newest first.
 	ListFieldMaps(context.Context, *ListFieldMapsRequest) (*ListFieldMapsResponse, error)
+	// DiffFieldMaps says in which lines two versions differ.
+	DiffFieldMaps(context.Context, *DiffFieldMapsRequest) (*DiffFieldMapsResponse, error)
+	// RollbackFieldMap checks an older version against today's org and saves it as the next version.
+	RollbackFieldMap(context.Context, *RollbackFieldMapRequest) (*RollbackFieldMapResponse, error)
+	// SuggestPairs proposes pairs from names, types and sample values, best first.
+	SuggestPairs(context.Context, *SuggestPairsRequest) (*SuggestPairsResponse, error)
+	// TryFieldMap maps sample people by a field map that need not be saved, and says which rule and pair decided what.
+	TryFieldMap(context.Context, *TryFieldMapRequest) (*TryFieldMapResponse, error)
 	mustEmbedUnimplementedFieldMapServiceServer()
 }
 
@@ -112,6 +176,18 @@ func (UnimplementedFieldMapServiceServer) GetFieldMap(context.Context, *GetField
 }
 func (UnimplementedFieldMapServiceServer) ListFieldMaps(context.Context, *ListFieldMapsRequest) (*ListFieldMapsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListFieldMaps not implemented")
+}
+func (UnimplementedFieldMapServiceServer) DiffFieldMaps(context.Context, *DiffFieldMapsRequest) (*DiffFieldMapsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiffFieldMaps not implemented")
+}
+func (UnimplementedFieldMapServiceServer) RollbackFieldMap(context.Context, *RollbackFieldMapRequest) (*RollbackFieldMapResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackFieldMap not implemented")
+}
+func (UnimplementedFieldMapServiceServer) SuggestPairs(context.Context, *SuggestPairsRequest) (*SuggestPairsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SuggestPairs not implemented")
+}
+func (UnimplementedFieldMapServiceServer) TryFieldMap(context.Context, *TryFieldMapRequest) (*TryFieldMapResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TryFieldMap not implemented")
 }
 func (UnimplementedFieldMapServiceServer) mustEmbedUnimplementedFieldMapServiceServer() {}
 func (UnimplementedFieldMapServiceServer) testEmbeddedByValue()                         {}
@@ -188,6 +264,78 @@ func _FieldMapService_ListFieldMaps_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FieldMapService_DiffFieldMaps_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiffFieldMapsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FieldMapServiceServer).DiffFieldMaps(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FieldMapService_DiffFieldMaps_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FieldMapServiceServer).DiffFieldMaps(ctx, req.(*DiffFieldMapsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FieldMapService_RollbackFieldMap_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackFieldMapRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FieldMapServiceServer).RollbackFieldMap(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FieldMapService_RollbackFieldMap_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FieldMapServiceServer).RollbackFieldMap(ctx, req.(*RollbackFieldMapRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FieldMapService_SuggestPairs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SuggestPairsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FieldMapServiceServer).SuggestPairs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FieldMapService_SuggestPairs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FieldMapServiceServer).SuggestPairs(ctx, req.(*SuggestPairsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FieldMapService_TryFieldMap_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TryFieldMapRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FieldMapServiceServer).TryFieldMap(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FieldMapService_TryFieldMap_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FieldMapServiceServer).TryFieldMap(ctx, req.(*TryFieldMapRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // FieldMapService_ServiceDesc is the grpc.ServiceDesc for FieldMapService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -207,6 +355,22 @@ var FieldMapService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListFieldMaps",
 			Handler:    _FieldMapService_ListFieldMaps_Handler,
 		},
+		{
+			MethodName: "DiffFieldMaps",
+			Handler:    _FieldMapService_DiffFieldMaps_Handler,
+		},
+		{
+			MethodName: "RollbackFieldMap",
+			Handler:    _FieldMapService_RollbackFieldMap_Handler,
+		},
+		{
+			MethodName: "SuggestPairs",
+			Handler:    _FieldMapService_SuggestPairs_Handler,
+		},
+		{
+			MethodName: "TryFieldMap",
+			Handler:    _FieldMapService_TryFieldMap_Handler,
+		},
 	},
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "catalogsync/mapper/v1/mapper.proto",
@@ -215,6 +379,7 @@ var FieldMapService_ServiceDesc = grpc.ServiceDesc{
 const (
 	MapperService_MatchKeys_FullMethodName     = "/catalogsync.mapper.v1.MapperService/MatchKeys"
 	MapperService_MapPeople_FullMethodName     = "/catalogsync.mapper.v1.MapperService/MapPeople"
+	MapperService_MapRecords_FullMethodName    = "/catalogsync.mapper.v1.MapperService/MapRecords"
 	MapperService_CheckFieldMap_FullMethodName = "/catalogsync.mapper.v1.MapperService/CheckFieldMap"
 )
 
@@ -230,6 +395,9 @@ type MapperServiceClient interface {
 	// MapPeople returns the values that people should have in Salesforce. The first message is the header, each further
 	// one a batch; each batch is answered by one message, in order.
 	MapPeople(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[MapPeopleRequest, MapPeopleResponse], error)
+	// MapRecords returns what the Catalog's people should be according to records: the import direction. The first message
+	// is the header, each further one a batch; each batch is answered by one message, in order.
+	MapRecords(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[MapRecordsRequest, MapRecordsResponse], error)
 	// CheckFieldMap says what a describe has against a field map: the drift check before a run.
 	CheckFieldMap(ctx context.Context, in *CheckFieldMapRequest, opts ...grpc.CallOption) (*CheckFieldMapResponse, error)
 }
@@ -268,6 +436,19 @@ func (c *mapperServiceClient) MapPeople(ctx context.Context, opts ...grpc.CallOp
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MapperService_MapPeopleClient = grpc.BidiStreamingClient[MapPeopleRequest, MapPeopleResponse]
 
+func (c *mapperServiceClient) MapRecords(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[MapRecordsRequest, MapRecordsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &MapperService_ServiceDesc.Streams[2], MapperService_MapRecords_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[MapRecordsRequest, MapRecordsResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MapperService_MapRecordsClient = grpc.BidiStreamingClient[MapRecordsRequest, MapRecordsResponse]
+
 func (c *mapperServiceClient) CheckFieldMap(ctx context.Context, in *CheckFieldMapRequest, opts ...grpc.CallOption) (*CheckFieldMapResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CheckFieldMapResponse)
@@ -290,6 +471,9 @@ type MapperServiceServer interface {
 	// MapPeople returns the values that people should have in Salesforce. The first message is the header, each further
 	// one a batch; each batch is answered by one message, in order.
 	MapPeople(grpc.BidiStreamingServer[MapPeopleRequest, MapPeopleResponse]) error
+	// MapRecords returns what the Catalog's people should be according to records: the import direction. The first message
+	// is the header, each further one a batch; each batch is answered by one message, in order.
+	MapRecords(grpc.BidiStreamingServer[MapRecordsRequest, MapRecordsResponse]) error
 	// CheckFieldMap says what a describe has against a field map: the drift check before a run.
 	CheckFieldMap(context.Context, *CheckFieldMapRequest) (*CheckFieldMapResponse, error)
 	mustEmbedUnimplementedMapperServiceServer()
@@ -307,6 +491,9 @@ func (UnimplementedMapperServiceServer) MatchKeys(grpc.BidiStreamingServer[Match
 }
 func (UnimplementedMapperServiceServer) MapPeople(grpc.BidiStreamingServer[MapPeopleRequest, MapPeopleResponse]) error {
 	return status.Error(codes.Unimplemented, "method MapPeople not implemented")
+}
+func (UnimplementedMapperServiceServer) MapRecords(grpc.BidiStreamingServer[MapRecordsRequest, MapRecordsResponse]) error {
+	return status.Error(codes.Unimplemented, "method MapRecords not implemented")
 }
 func (UnimplementedMapperServiceServer) CheckFieldMap(context.Context, *CheckFieldMapRequest) (*CheckFieldMapResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckFieldMap not implemented")
@@ -345,6 +532,13 @@ func _MapperService_MapPeople_Handler(srv interface{}, stream grpc.ServerStream)
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MapperService_MapPeopleServer = grpc.BidiStreamingServer[MapPeopleRequest, MapPeopleResponse]
+
+func _MapperService_MapRecords_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(MapperServiceServer).MapRecords(&grpc.GenericServerStream[MapRecordsRequest, MapRecordsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MapperService_MapRecordsServer = grpc.BidiStreamingServer[MapRecordsRequest, MapRecordsResponse]
 
 func _MapperService_CheckFieldMap_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CheckFieldMapRequest)
@@ -386,6 +580,12 @@ var MapperService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "MapPeople",
 			Handler:       _MapperService_MapPeople_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "MapRecords",
+			Handler:       _MapperService_MapRecords_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},

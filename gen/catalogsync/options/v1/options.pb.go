@@ -36,8 +36,10 @@ const (
 	Role_ROLE_VIEWER Role = 2
 	// May change everything of its tenant.
 	Role_ROLE_ADMIN Role = 3
-	// May make API tokens of any tenant; belongs to who runs the installation.
-	Role_ROLE_OPERATOR Role = 4
+	// May do what cannot be undone, and give others access to its tenant.
+	Role_ROLE_OWNER Role = 4
+	// May make API tokens of any tenant and rotate keys; belongs to who runs the installation.
+	Role_ROLE_OPERATOR Role = 5
 )
 
 // Enum value maps for Role.
@@ -47,14 +49,16 @@ var (
 		1: "ROLE_INTERNAL",
 		2: "ROLE_VIEWER",
 		3: "ROLE_ADMIN",
-		4: "ROLE_OPERATOR",
+		4: "ROLE_OWNER",
+		5: "ROLE_OPERATOR",
 	}
 	Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED": 0,
 		"ROLE_INTERNAL":    1,
 		"ROLE_VIEWER":      2,
 		"ROLE_ADMIN":       3,
-		"ROLE_OPERATOR":    4,
+		"ROLE_OWNER":       4,
+		"ROLE_OPERATOR":    5,
 	}
 )
 
@@ -89,7 +93,10 @@ func (Role) EnumDescriptor() ([]byte, []int) {
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The least role that may call the method.
-	Role          Role `protobuf:"varint,1,opt,name=role,proto3,enum=catalogsync.options.v1.Role" json:"role,omitempty"`
+	Role Role `protobuf:"varint,1,opt,name=role,proto3,enum=catalogsync.options.v1.Role" json:"role,omitempty"`
+	// Services that may call the method where it is served, by the names in their certificates. Empty: the gateway alone.
+	// It is checked where services prove who they are, that is with mutual TLS.
+	Callers       []string `protobuf:"bytes,2,rep,name=callers,proto3" json:"callers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -131,6 +138,13 @@ func (x *Rule) GetRole() Role {
 	return Role_ROLE_UNSPECIFIED
 }
 
+func (x *Rule) GetCallers() []string {
+	if x != nil {
+		return x.Callers
+	}
+	return nil
+}
+
 var file_catalogsync_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -154,16 +168,19 @@ var File_catalogsync_options_v1_options_proto protoreflect.FileDescriptor
 
 const file_catalogsync_options_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"$catalogsync/options/v1/options.proto\x12\x16catalogsync.options.v1\x1a google/protobuf/descriptor.proto\"8\n" +
+	"$catalogsync/options/v1/options.proto\x12\x16catalogsync.options.v1\x1a google/protobuf/descriptor.proto\"R\n" +
 	"\x04Rule\x120\n" +
-	"\x04role\x18\x01 \x01(\x0e2\x1c.catalogsync.options.v1.RoleR\x04role*c\n" +
+	"\x04role\x18\x01 \x01(\x0e2\x1c.catalogsync.options.v1.RoleR\x04role\x12\x18\n" +
+	"\acallers\x18\x02 \x03(\tR\acallers*s\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rROLE_INTERNAL\x10\x01\x12\x0f\n" +
 	"\vROLE_VIEWER\x10\x02\x12\x0e\n" +
 	"\n" +
-	"ROLE_ADMIN\x10\x03\x12\x11\n" +
-	"\rROLE_OPERATOR\x10\x04:R\n" +
+	"ROLE_ADMIN\x10\x03\x12\x0e\n" +
+	"\n" +
+	"ROLE_OWNER\x10\x04\x12\x11\n" +
+	"\rROLE_OPERATOR\x10\x05:R\n" +
 	"\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\v2\x1c.catalogsync.options.v1.RuleR\x04ruleB\xed\x01\n" +
 	"\x1acom.catalogsync.options.v1B\fOptionsProtoP\x01ZGgithub.com/catalogsync/catalogsync/gen/catalogsync/options/v1;optionsv1\xa2\x02\x03COX\xaa\x02\x16Catalogsync.Options.V1\xca\x02\x16Catalogsync\\Options\\V1\xe2\x02\"Catalogsync\\Options\\V1\\GPBMetadata\xea\x02\x18Catalogsync::Options::V1b\x06proto3"
 

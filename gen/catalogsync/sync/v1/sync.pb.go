@@ -9,9 +9,10 @@
 package syncv1
 
 import (
-	v11 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
+	v11 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
+	v1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	_ "github.com/catalogsync/catalogsync/gen/catalogsync/options/v1"
-	v1 "github.com/catalogsync/catalogsync/gen/catalogsync/salesforce/v1"
+	v12 "github.com/catalogsync/catalogsync/gen/catalogsync/salesforce/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -35,6 +36,8 @@ const (
 	RunKind_RUN_KIND_UNSPECIFIED RunKind = 0
 	// Catalog people into Salesforce.
 	RunKind_RUN_KIND_WRITE RunKind = 1
+	// What another run did is taken back.
+	RunKind_RUN_KIND_UNDO RunKind = 2
 )
 
 // Enum value maps for RunKind.
@@ -42,10 +45,12 @@ var (
 	RunKind_name = map[int32]string{
 		0: "RUN_KIND_UNSPECIFIED",
 		1: "RUN_KIND_WRITE",
+		2: "RUN_KIND_UNDO",
 	}
 	RunKind_value = map[string]int32{
 		"RUN_KIND_UNSPECIFIED": 0,
 		"RUN_KIND_WRITE":       1,
+		"RUN_KIND_UNDO":        2,
 	}
 )
 
@@ -224,6 +229,10 @@ const (
 	Action_ACTION_CREATE Action = 1
 	// Change fields of a record.
 	Action_ACTION_UPDATE Action = 2
+	// Delete a record that the undone run made.
+	Action_ACTION_DELETE Action = 3
+	// Take a record out of the recycle bin, and change its fields.
+	Action_ACTION_UNDELETE Action = 4
 )
 
 // Enum value maps for Action.
@@ -232,11 +241,15 @@ var (
 		0: "ACTION_UNSPECIFIED",
 		1: "ACTION_CREATE",
 		2: "ACTION_UPDATE",
+		3: "ACTION_DELETE",
+		4: "ACTION_UNDELETE",
 	}
 	Action_value = map[string]int32{
 		"ACTION_UNSPECIFIED": 0,
 		"ACTION_CREATE":      1,
 		"ACTION_UPDATE":      2,
+		"ACTION_DELETE":      3,
+		"ACTION_UNDELETE":    4,
 	}
 )
 
@@ -287,8 +300,10 @@ const (
 	OutcomeKind_OUTCOME_KIND_FAILED OutcomeKind = 6
 	// The record was merged into another or converted.
 	OutcomeKind_OUTCOME_KIND_SUPERSEDED OutcomeKind = 7
-	// Not sent: cancelled, reconnect, budget, lock.
+	// Not sent: cancelled, reconnect, budget, lock, hold expired.
 	OutcomeKind_OUTCOME_KIND_DEFERRED OutcomeKind = 8
+	// The record that a run made was deleted by undoing it.
+	OutcomeKind_OUTCOME_KIND_DELETED OutcomeKind = 9
 )
 
 // Enum value maps for OutcomeKind.
@@ -303,6 +318,7 @@ var (
 		6: "OUTCOME_KIND_FAILED",
 		7: "OUTCOME_KIND_SUPERSEDED",
 		8: "OUTCOME_KIND_DEFERRED",
+		9: "OUTCOME_KIND_DELETED",
 	}
 	OutcomeKind_value = map[string]int32{
 		"OUTCOME_KIND_UNSPECIFIED": 0,
@@ -314,6 +330,7 @@ var (
 		"OUTCOME_KIND_FAILED":      6,
 		"OUTCOME_KIND_SUPERSEDED":  7,
 		"OUTCOME_KIND_DEFERRED":    8,
+		"OUTCOME_KIND_DELETED":     9,
 	}
 )
 
@@ -342,6 +359,67 @@ func (x OutcomeKind) Number() protoreflect.EnumNumber {
 // Deprecated: Use OutcomeKind.Descriptor instead.
 func (OutcomeKind) EnumDescriptor() ([]byte, []int) {
 	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{4}
+}
+
+// Severity is how bad a finding is.
+type Severity int32
+
+const (
+	// Not set.
+	Severity_SEVERITY_UNSPECIFIED Severity = 0
+	// It is as it should be.
+	Severity_SEVERITY_OK Severity = 1
+	// It works and could be better.
+	Severity_SEVERITY_WARNING Severity = 2
+	// It does not work.
+	Severity_SEVERITY_ERROR Severity = 3
+	// It could not be found out; see what.
+	Severity_SEVERITY_UNKNOWN Severity = 4
+)
+
+// Enum value maps for Severity.
+var (
+	Severity_name = map[int32]string{
+		0: "SEVERITY_UNSPECIFIED",
+		1: "SEVERITY_OK",
+		2: "SEVERITY_WARNING",
+		3: "SEVERITY_ERROR",
+		4: "SEVERITY_UNKNOWN",
+	}
+	Severity_value = map[string]int32{
+		"SEVERITY_UNSPECIFIED": 0,
+		"SEVERITY_OK":          1,
+		"SEVERITY_WARNING":     2,
+		"SEVERITY_ERROR":       3,
+		"SEVERITY_UNKNOWN":     4,
+	}
+)
+
+func (x Severity) Enum() *Severity {
+	p := new(Severity)
+	*p = x
+	return p
+}
+
+func (x Severity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Severity) Descriptor() protoreflect.EnumDescriptor {
+	return file_catalogsync_sync_v1_sync_proto_enumTypes[5].Descriptor()
+}
+
+func (Severity) Type() protoreflect.EnumType {
+	return &file_catalogsync_sync_v1_sync_proto_enumTypes[5]
+}
+
+func (x Severity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Severity.Descriptor instead.
+func (Severity) EnumDescriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{5}
 }
 
 // Counts are people by outcome. The outcomes add up to people once the run has ended.
@@ -373,8 +451,16 @@ type Counts struct {
 	Records int64 `protobuf:"varint,12,opt,name=records,proto3" json:"records,omitempty"`
 	// Records whose external id is no person's of this tenant: counted, never touched.
 	ForeignRecords int64 `protobuf:"varint,13,opt,name=foreign_records,json=foreignRecords,proto3" json:"foreign_records,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Records of people who are gone from the Catalog.
+	Leavers int64 `protobuf:"varint,14,opt,name=leavers,proto3" json:"leavers,omitempty"`
+	// Of them, flagged by this run; they are no people of the snapshot and have no outcome.
+	LeaversFlagged int64 `protobuf:"varint,15,opt,name=leavers_flagged,json=leaversFlagged,proto3" json:"leavers_flagged,omitempty"`
+	// Outcome deleted.
+	Deleted int64 `protobuf:"varint,16,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// Texts that were cut to fit.
+	Cut           int64 `protobuf:"varint,17,opt,name=cut,proto3" json:"cut,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Counts) Reset() {
@@ -498,6 +584,34 @@ func (x *Counts) GetForeignRecords() int64 {
 	return 0
 }
 
+func (x *Counts) GetLeavers() int64 {
+	if x != nil {
+		return x.Leavers
+	}
+	return 0
+}
+
+func (x *Counts) GetLeaversFlagged() int64 {
+	if x != nil {
+		return x.LeaversFlagged
+	}
+	return 0
+}
+
+func (x *Counts) GetDeleted() int64 {
+	if x != nil {
+		return x.Deleted
+	}
+	return 0
+}
+
+func (x *Counts) GetCut() int64 {
+	if x != nil {
+		return x.Cut
+	}
+	return 0
+}
+
 // Plan is what a run would do and what it would cost. It is known once the plan stage has ended.
 type Plan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -525,8 +639,26 @@ type Plan struct {
 	UpdatesByField map[string]int64 `protobuf:"bytes,11,rep,name=updates_by_field,json=updatesByField,proto3" json:"updates_by_field,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Rejected people per problem code.
 	RejectedByCode map[string]int64 `protobuf:"bytes,12,rep,name=rejected_by_code,json=rejectedByCode,proto3" json:"rejected_by_code,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Skipped people per rule or policy.
+	SkippedByRule map[string]int64 `protobuf:"bytes,13,rep,name=skipped_by_rule,json=skippedByRule,proto3" json:"skipped_by_rule,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Fields to be cleared.
+	Clears int64 `protobuf:"varint,14,opt,name=clears,proto3" json:"clears,omitempty"`
+	// Leavers to be flagged.
+	Deactivations int64 `protobuf:"varint,15,opt,name=deactivations,proto3" json:"deactivations,omitempty"`
+	// Records to be deleted, by an undo.
+	Deletes int64 `protobuf:"varint,16,opt,name=deletes,proto3" json:"deletes,omitempty"`
+	// Forecast: API calls by kind: collections, bulk, query, lookup.
+	ForecastByKind map[string]int64 `protobuf:"bytes,17,rep,name=forecast_by_kind,json=forecastByKind,proto3" json:"forecast_by_kind,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Forecast: seconds until the run has ended, from the time that earlier runs took; 0 where there is none.
+	ForecastSeconds int64 `protobuf:"varint,18,opt,name=forecast_seconds,json=forecastSeconds,proto3" json:"forecast_seconds,omitempty"`
+	// Records of other objects that lookups will create, per object.
+	LookupCreates map[string]int64 `protobuf:"bytes,19,rep,name=lookup_creates,json=lookupCreates,proto3" json:"lookup_creates,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Of the allocation, what is ours in 24 hours, and what of that we have used.
+	OurAllocation int64 `protobuf:"varint,20,opt,name=our_allocation,json=ourAllocation,proto3" json:"our_allocation,omitempty"`
+	// API calls of ours in the last 24 hours.
+	OurAllocationUsed int64 `protobuf:"varint,21,opt,name=our_allocation_used,json=ourAllocationUsed,proto3" json:"our_allocation_used,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Plan) Reset() {
@@ -643,6 +775,187 @@ func (x *Plan) GetRejectedByCode() map[string]int64 {
 	return nil
 }
 
+func (x *Plan) GetSkippedByRule() map[string]int64 {
+	if x != nil {
+		return x.SkippedByRule
+	}
+	return nil
+}
+
+func (x *Plan) GetClears() int64 {
+	if x != nil {
+		return x.Clears
+	}
+	return 0
+}
+
+func (x *Plan) GetDeactivations() int64 {
+	if x != nil {
+		return x.Deactivations
+	}
+	return 0
+}
+
+func (x *Plan) GetDeletes() int64 {
+	if x != nil {
+		return x.Deletes
+	}
+	return 0
+}
+
+func (x *Plan) GetForecastByKind() map[string]int64 {
+	if x != nil {
+		return x.ForecastByKind
+	}
+	return nil
+}
+
+func (x *Plan) GetForecastSeconds() int64 {
+	if x != nil {
+		return x.ForecastSeconds
+	}
+	return 0
+}
+
+func (x *Plan) GetLookupCreates() map[string]int64 {
+	if x != nil {
+		return x.LookupCreates
+	}
+	return nil
+}
+
+func (x *Plan) GetOurAllocation() int64 {
+	if x != nil {
+		return x.OurAllocation
+	}
+	return 0
+}
+
+func (x *Plan) GetOurAllocationUsed() int64 {
+	if x != nil {
+		return x.OurAllocationUsed
+	}
+	return 0
+}
+
+// Hold is why a run waits for somebody's decision.
+type Hold struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The guard: creates, updates, clears, deactivations, approval, empty_source, incomplete_source.
+	Guard string `protobuf:"bytes,1,opt,name=guard,proto3" json:"guard,omitempty"`
+	// What it found, in words.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Hash of the plan to approve.
+	PlanHash string `protobuf:"bytes,3,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	// Since when.
+	HeldAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=held_at,json=heldAt,proto3" json:"held_at,omitempty"`
+	// When it ends by itself.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// Who decided; empty so far.
+	DecidedBy string `protobuf:"bytes,6,opt,name=decided_by,json=decidedBy,proto3" json:"decided_by,omitempty"`
+	// The decision: approved, rejected, expired; empty so far.
+	Decision string `protobuf:"bytes,7,opt,name=decision,proto3" json:"decision,omitempty"`
+	// Note of who decided.
+	Note string `protobuf:"bytes,8,opt,name=note,proto3" json:"note,omitempty"`
+	// When.
+	DecidedAt     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=decided_at,json=decidedAt,proto3" json:"decided_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hold) Reset() {
+	*x = Hold{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hold) ProtoMessage() {}
+
+func (x *Hold) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hold.ProtoReflect.Descriptor instead.
+func (*Hold) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Hold) GetGuard() string {
+	if x != nil {
+		return x.Guard
+	}
+	return ""
+}
+
+func (x *Hold) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Hold) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
+}
+
+func (x *Hold) GetHeldAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HeldAt
+	}
+	return nil
+}
+
+func (x *Hold) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *Hold) GetDecidedBy() string {
+	if x != nil {
+		return x.DecidedBy
+	}
+	return ""
+}
+
+func (x *Hold) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *Hold) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *Hold) GetDecidedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecidedAt
+	}
+	return nil
+}
+
 // Run is one pass.
 type Run struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -691,14 +1004,26 @@ type Run struct {
 	// Rows expected in the present stage; 0 where unknown.
 	RowsTotal int64 `protobuf:"varint,22,opt,name=rows_total,json=rowsTotal,proto3" json:"rows_total,omitempty"`
 	// Trace id of the run, 32 hex digits; empty where tracing is off.
-	TraceId       string `protobuf:"bytes,23,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	TraceId string `protobuf:"bytes,23,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	// Why it was held, and what was decided; absent where no guard held it.
+	Hold *Hold `protobuf:"bytes,24,opt,name=hold,proto3" json:"hold,omitempty"`
+	// What is worth knowing: pairs that drift stopped, with the proposed repair.
+	Notes []*v1.Problem `protobuf:"bytes,25,rep,name=notes,proto3" json:"notes,omitempty"`
+	// The run that this one undoes.
+	UndoRunId string `protobuf:"bytes,26,opt,name=undo_run_id,json=undoRunId,proto3" json:"undo_run_id,omitempty"`
+	// The undo deletes what the run made, where nobody changed it since.
+	UndoDeleteCreated bool `protobuf:"varint,27,opt,name=undo_delete_created,json=undoDeleteCreated,proto3" json:"undo_delete_created,omitempty"`
+	// The latest run that undoes this one.
+	UndoneBy string `protobuf:"bytes,28,opt,name=undone_by,json=undoneBy,proto3" json:"undone_by,omitempty"`
+	// Who asked for it.
+	Author        string `protobuf:"bytes,29,opt,name=author,proto3" json:"author,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[2]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +1035,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[2]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +1048,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{2}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Run) GetId() string {
@@ -887,6 +1212,48 @@ func (x *Run) GetTraceId() string {
 	return ""
 }
 
+func (x *Run) GetHold() *Hold {
+	if x != nil {
+		return x.Hold
+	}
+	return nil
+}
+
+func (x *Run) GetNotes() []*v1.Problem {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+func (x *Run) GetUndoRunId() string {
+	if x != nil {
+		return x.UndoRunId
+	}
+	return ""
+}
+
+func (x *Run) GetUndoDeleteCreated() bool {
+	if x != nil {
+		return x.UndoDeleteCreated
+	}
+	return false
+}
+
+func (x *Run) GetUndoneBy() string {
+	if x != nil {
+		return x.UndoneBy
+	}
+	return ""
+}
+
+func (x *Run) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
 // Change is one planned row.
 type Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -899,14 +1266,18 @@ type Change struct {
 	// Record; empty for creates.
 	RecordId string `protobuf:"bytes,4,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"`
 	// The fields that are set, before and after.
-	Fields        []*FieldChange `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
+	Fields []*FieldChange `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
+	// Why, where it is not plain: adopted, survivor, contact_of_lead, undeleted, leaver, undo.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Object, where it is not that of the run.
+	Object        string `protobuf:"bytes,7,opt,name=object,proto3" json:"object,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[3]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +1289,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[3]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1302,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{3}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Change) GetPersonId() string {
@@ -969,6 +1340,20 @@ func (x *Change) GetFields() []*FieldChange {
 	return nil
 }
 
+func (x *Change) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Change) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
 // FieldChange is one field of a change.
 type FieldChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -988,7 +1373,7 @@ type FieldChange struct {
 
 func (x *FieldChange) Reset() {
 	*x = FieldChange{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[4]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1385,7 @@ func (x *FieldChange) String() string {
 func (*FieldChange) ProtoMessage() {}
 
 func (x *FieldChange) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[4]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1398,7 @@ func (x *FieldChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
 func (*FieldChange) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{4}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FieldChange) GetField() string {
@@ -1067,14 +1452,18 @@ type Outcome struct {
 	// Salesforce fields concerned.
 	Fields []string `protobuf:"bytes,6,rep,name=fields,proto3" json:"fields,omitempty"`
 	// Salesforce Bulk job; empty where none was used.
-	BulkJobId     string `protobuf:"bytes,7,opt,name=bulk_job_id,json=bulkJobId,proto3" json:"bulk_job_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	BulkJobId string `protobuf:"bytes,7,opt,name=bulk_job_id,json=bulkJobId,proto3" json:"bulk_job_id,omitempty"`
+	// Other records concerned: those that a duplicate rule matched, several matches, the survivor, the Contact.
+	OtherRecordIds []string `protobuf:"bytes,8,rep,name=other_record_ids,json=otherRecordIds,proto3" json:"other_record_ids,omitempty"`
+	// Version of the field map.
+	FieldMapVersion int32 `protobuf:"varint,9,opt,name=field_map_version,json=fieldMapVersion,proto3" json:"field_map_version,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[5]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1475,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[5]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1488,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{5}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Outcome) GetPersonId() string {
@@ -1151,6 +1540,20 @@ func (x *Outcome) GetBulkJobId() string {
 	return ""
 }
 
+func (x *Outcome) GetOtherRecordIds() []string {
+	if x != nil {
+		return x.OtherRecordIds
+	}
+	return nil
+}
+
+func (x *Outcome) GetFieldMapVersion() int32 {
+	if x != nil {
+		return x.FieldMapVersion
+	}
+	return 0
+}
+
 // StartRunRequest asks for a run.
 type StartRunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1164,14 +1567,20 @@ type StartRunRequest struct {
 	// empty.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// End after the plan, writing nothing.
-	PlanOnly      bool `protobuf:"varint,5,opt,name=plan_only,json=planOnly,proto3" json:"plan_only,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PlanOnly bool `protobuf:"varint,5,opt,name=plan_only,json=planOnly,proto3" json:"plan_only,omitempty"`
+	// For kind undo: the run to undo, which has ended.
+	UndoRunId string `protobuf:"bytes,6,opt,name=undo_run_id,json=undoRunId,proto3" json:"undo_run_id,omitempty"`
+	// For kind undo: delete the records that the run made, where nobody changed them since.
+	UndoDeleteCreated bool `protobuf:"varint,7,opt,name=undo_delete_created,json=undoDeleteCreated,proto3" json:"undo_delete_created,omitempty"`
+	// Plan with this version of the field map instead of the latest; only with plan_only.
+	FieldMapVersion int32 `protobuf:"varint,8,opt,name=field_map_version,json=fieldMapVersion,proto3" json:"field_map_version,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *StartRunRequest) Reset() {
 	*x = StartRunRequest{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[6]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1592,7 @@ func (x *StartRunRequest) String() string {
 func (*StartRunRequest) ProtoMessage() {}
 
 func (x *StartRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[6]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1605,7 @@ func (x *StartRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRunRequest.ProtoReflect.Descriptor instead.
 func (*StartRunRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{6}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StartRunRequest) GetConnectionId() string {
@@ -1234,6 +1643,27 @@ func (x *StartRunRequest) GetPlanOnly() bool {
 	return false
 }
 
+func (x *StartRunRequest) GetUndoRunId() string {
+	if x != nil {
+		return x.UndoRunId
+	}
+	return ""
+}
+
+func (x *StartRunRequest) GetUndoDeleteCreated() bool {
+	if x != nil {
+		return x.UndoDeleteCreated
+	}
+	return false
+}
+
+func (x *StartRunRequest) GetFieldMapVersion() int32 {
+	if x != nil {
+		return x.FieldMapVersion
+	}
+	return 0
+}
+
 // StartRunResponse holds the run.
 type StartRunResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1247,7 +1677,7 @@ type StartRunResponse struct {
 
 func (x *StartRunResponse) Reset() {
 	*x = StartRunResponse{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[7]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1689,7 @@ func (x *StartRunResponse) String() string {
 func (*StartRunResponse) ProtoMessage() {}
 
 func (x *StartRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[7]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1702,7 @@ func (x *StartRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRunResponse.ProtoReflect.Descriptor instead.
 func (*StartRunResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StartRunResponse) GetRun() *Run {
@@ -1300,7 +1730,7 @@ type GetRunRequest struct {
 
 func (x *GetRunRequest) Reset() {
 	*x = GetRunRequest{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[8]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1742,7 @@ func (x *GetRunRequest) String() string {
 func (*GetRunRequest) ProtoMessage() {}
 
 func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[8]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1755,7 @@ func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunRequest.ProtoReflect.Descriptor instead.
 func (*GetRunRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetRunRequest) GetRunId() string {
@@ -1346,7 +1776,7 @@ type GetRunResponse struct {
 
 func (x *GetRunResponse) Reset() {
 	*x = GetRunResponse{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[9]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1788,7 @@ func (x *GetRunResponse) String() string {
 func (*GetRunResponse) ProtoMessage() {}
 
 func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[9]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1801,7 @@ func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunResponse.ProtoReflect.Descriptor instead.
 func (*GetRunResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetRunResponse) GetRun() *Run {
@@ -1396,7 +1826,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[10]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +1838,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[10]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1851,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListRunsRequest) GetConnectionId() string {
@@ -1458,7 +1888,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[11]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1900,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[11]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1913,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListRunsResponse) GetRuns() []*Run {
@@ -1511,7 +1941,7 @@ type WatchRunRequest struct {
 
 func (x *WatchRunRequest) Reset() {
 	*x = WatchRunRequest{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[12]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1953,7 @@ func (x *WatchRunRequest) String() string {
 func (*WatchRunRequest) ProtoMessage() {}
 
 func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[12]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1966,7 @@ func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunRequest.ProtoReflect.Descriptor instead.
 func (*WatchRunRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchRunRequest) GetRunId() string {
@@ -1557,7 +1987,7 @@ type WatchRunResponse struct {
 
 func (x *WatchRunResponse) Reset() {
 	*x = WatchRunResponse{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[13]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1999,7 @@ func (x *WatchRunResponse) String() string {
 func (*WatchRunResponse) ProtoMessage() {}
 
 func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[13]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +2012,7 @@ func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunResponse.ProtoReflect.Descriptor instead.
 func (*WatchRunResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchRunResponse) GetRun() *Run {
@@ -1603,7 +2033,7 @@ type CancelRunRequest struct {
 
 func (x *CancelRunRequest) Reset() {
 	*x = CancelRunRequest{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[14]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +2045,7 @@ func (x *CancelRunRequest) String() string {
 func (*CancelRunRequest) ProtoMessage() {}
 
 func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[14]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +2058,7 @@ func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CancelRunRequest) GetRunId() string {
@@ -1649,7 +2079,7 @@ type CancelRunResponse struct {
 
 func (x *CancelRunResponse) Reset() {
 	*x = CancelRunResponse{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +2091,7 @@ func (x *CancelRunResponse) String() string {
 func (*CancelRunResponse) ProtoMessage() {}
 
 func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,10 +2104,221 @@ func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunResponse.ProtoReflect.Descriptor instead.
 func (*CancelRunResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CancelRunResponse) GetRun() *Run {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+// ApproveRunRequest approves a plan.
+type ApproveRunRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Hash of the plan.
+	PlanHash string `protobuf:"bytes,2,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	// Why.
+	Note          string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveRunRequest) Reset() {
+	*x = ApproveRunRequest{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveRunRequest) ProtoMessage() {}
+
+func (x *ApproveRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveRunRequest.ProtoReflect.Descriptor instead.
+func (*ApproveRunRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ApproveRunRequest) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *ApproveRunRequest) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
+}
+
+func (x *ApproveRunRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// ApproveRunResponse holds the run.
+type ApproveRunResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run.
+	Run           *Run `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveRunResponse) Reset() {
+	*x = ApproveRunResponse{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveRunResponse) ProtoMessage() {}
+
+func (x *ApproveRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveRunResponse.ProtoReflect.Descriptor instead.
+func (*ApproveRunResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ApproveRunResponse) GetRun() *Run {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+// RejectRunRequest rejects a plan.
+type RejectRunRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Why.
+	Note          string `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RejectRunRequest) Reset() {
+	*x = RejectRunRequest{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RejectRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RejectRunRequest) ProtoMessage() {}
+
+func (x *RejectRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RejectRunRequest.ProtoReflect.Descriptor instead.
+func (*RejectRunRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RejectRunRequest) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RejectRunRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// RejectRunResponse holds the run.
+type RejectRunResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run.
+	Run           *Run `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RejectRunResponse) Reset() {
+	*x = RejectRunResponse{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RejectRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RejectRunResponse) ProtoMessage() {}
+
+func (x *RejectRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RejectRunResponse.ProtoReflect.Descriptor instead.
+func (*RejectRunResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RejectRunResponse) GetRun() *Run {
 	if x != nil {
 		return x.Run
 	}
@@ -1701,7 +2342,7 @@ type ListChangesRequest struct {
 
 func (x *ListChangesRequest) Reset() {
 	*x = ListChangesRequest{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[16]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +2354,7 @@ func (x *ListChangesRequest) String() string {
 func (*ListChangesRequest) ProtoMessage() {}
 
 func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[16]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +2367,7 @@ func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
 func (*ListChangesRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListChangesRequest) GetRunId() string {
@@ -1770,7 +2411,7 @@ type ListChangesResponse struct {
 
 func (x *ListChangesResponse) Reset() {
 	*x = ListChangesResponse{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[17]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +2423,7 @@ func (x *ListChangesResponse) String() string {
 func (*ListChangesResponse) ProtoMessage() {}
 
 func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[17]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +2436,7 @@ func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
 func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListChangesResponse) GetChanges() []*Change {
@@ -1829,7 +2470,7 @@ type ListOutcomesRequest struct {
 
 func (x *ListOutcomesRequest) Reset() {
 	*x = ListOutcomesRequest{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[18]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +2482,7 @@ func (x *ListOutcomesRequest) String() string {
 func (*ListOutcomesRequest) ProtoMessage() {}
 
 func (x *ListOutcomesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[18]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +2495,7 @@ func (x *ListOutcomesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOutcomesRequest.ProtoReflect.Descriptor instead.
 func (*ListOutcomesRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListOutcomesRequest) GetRunId() string {
@@ -1898,7 +2539,7 @@ type ListOutcomesResponse struct {
 
 func (x *ListOutcomesResponse) Reset() {
 	*x = ListOutcomesResponse{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[19]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2551,7 @@ func (x *ListOutcomesResponse) String() string {
 func (*ListOutcomesResponse) ProtoMessage() {}
 
 func (x *ListOutcomesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[19]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2564,7 @@ func (x *ListOutcomesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOutcomesResponse.ProtoReflect.Descriptor instead.
 func (*ListOutcomesResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListOutcomesResponse) GetOutcomes() []*Outcome {
@@ -1940,20 +2581,1217 @@ func (x *ListOutcomesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// WhyRequest names a person.
+type WhyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id, e-mail or Salesforce record id.
+	Person string `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"`
+	// The connection; the tenant's write target where empty (filled in by the gateway).
+	ConnectionId string `protobuf:"bytes,2,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// Do not ask Salesforce: history alone.
+	Offline bool `protobuf:"varint,3,opt,name=offline,proto3" json:"offline,omitempty"`
+	// Filled in by the gateway.
+	Grant         string `protobuf:"bytes,4,opt,name=grant,proto3" json:"grant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhyRequest) Reset() {
+	*x = WhyRequest{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhyRequest) ProtoMessage() {}
+
+func (x *WhyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhyRequest.ProtoReflect.Descriptor instead.
+func (*WhyRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *WhyRequest) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *WhyRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+func (x *WhyRequest) GetOffline() bool {
+	if x != nil {
+		return x.Offline
+	}
+	return false
+}
+
+func (x *WhyRequest) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+// WhyResponse is the answer. Several people with one e-mail are each answered for.
+type WhyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One per person found.
+	People        []*PersonAnswer `protobuf:"bytes,1,rep,name=people,proto3" json:"people,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhyResponse) Reset() {
+	*x = WhyResponse{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhyResponse) ProtoMessage() {}
+
+func (x *WhyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhyResponse.ProtoReflect.Descriptor instead.
+func (*WhyResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *WhyResponse) GetPeople() []*PersonAnswer {
+	if x != nil {
+		return x.People
+	}
+	return nil
+}
+
+// PersonAnswer is the answer for one person.
+type PersonAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id in the Catalog.
+	PersonId string `protobuf:"bytes,1,opt,name=person_id,json=personId,proto3" json:"person_id,omitempty"`
+	// Present fields in the Catalog; empty for somebody who is gone.
+	Person map[string]string `protobuf:"bytes,2,rep,name=person,proto3" json:"person,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Whether the person is in the Catalog.
+	InCatalog bool `protobuf:"varint,3,opt,name=in_catalog,json=inCatalog,proto3" json:"in_catalog,omitempty"`
+	// The answer in a sentence or two.
+	Summary string `protobuf:"bytes,4,opt,name=summary,proto3" json:"summary,omitempty"`
+	// What runs did, newest first: the last twenty that did more than find the record unchanged.
+	History []*PersonOutcome `protobuf:"bytes,5,rep,name=history,proto3" json:"history,omitempty"`
+	// What the next run would do; absent when offline, or when it cannot be computed.
+	Next *PersonForecast `protobuf:"bytes,6,opt,name=next,proto3" json:"next,omitempty"`
+	// Why it cannot be computed.
+	NextProblem string `protobuf:"bytes,7,opt,name=next_problem,json=nextProblem,proto3" json:"next_problem,omitempty"`
+	// Present values of the record's mapped fields in Salesforce.
+	Record map[string]string `protobuf:"bytes,8,rep,name=record,proto3" json:"record,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Page of the record for people.
+	RecordUrl     string `protobuf:"bytes,9,opt,name=record_url,json=recordUrl,proto3" json:"record_url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PersonAnswer) Reset() {
+	*x = PersonAnswer{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PersonAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PersonAnswer) ProtoMessage() {}
+
+func (x *PersonAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PersonAnswer.ProtoReflect.Descriptor instead.
+func (*PersonAnswer) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PersonAnswer) GetPersonId() string {
+	if x != nil {
+		return x.PersonId
+	}
+	return ""
+}
+
+func (x *PersonAnswer) GetPerson() map[string]string {
+	if x != nil {
+		return x.Person
+	}
+	return nil
+}
+
+func (x *PersonAnswer) GetInCatalog() bool {
+	if x != nil {
+		return x.InCatalog
+	}
+	return false
+}
+
+func (x *PersonAnswer) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *PersonAnswer) GetHistory() []*PersonOutcome {
+	if x != nil {
+		return x.History
+	}
+	return nil
+}
+
+func (x *PersonAnswer) GetNext() *PersonForecast {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *PersonAnswer) GetNextProblem() string {
+	if x != nil {
+		return x.NextProblem
+	}
+	return ""
+}
+
+func (x *PersonAnswer) GetRecord() map[string]string {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *PersonAnswer) GetRecordUrl() string {
+	if x != nil {
+		return x.RecordUrl
+	}
+	return ""
+}
+
+// PersonOutcome is how the person ended in one run.
+type PersonOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// When it ended.
+	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// How it ended.
+	Outcome       *Outcome `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PersonOutcome) Reset() {
+	*x = PersonOutcome{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PersonOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PersonOutcome) ProtoMessage() {}
+
+func (x *PersonOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PersonOutcome.ProtoReflect.Descriptor instead.
+func (*PersonOutcome) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *PersonOutcome) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *PersonOutcome) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *PersonOutcome) GetOutcome() *Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+// PersonForecast is what the next run would do.
+type PersonForecast struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The change; absent where there is none.
+	Change *Change `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	// How the person would end where there is no change: unchanged, skipped, rejected, superseded.
+	Outcome *Outcome `protobuf:"bytes,2,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Version of the field map.
+	FieldMapVersion int32 `protobuf:"varint,3,opt,name=field_map_version,json=fieldMapVersion,proto3" json:"field_map_version,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *PersonForecast) Reset() {
+	*x = PersonForecast{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PersonForecast) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PersonForecast) ProtoMessage() {}
+
+func (x *PersonForecast) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PersonForecast.ProtoReflect.Descriptor instead.
+func (*PersonForecast) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *PersonForecast) GetChange() *Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *PersonForecast) GetOutcome() *Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *PersonForecast) GetFieldMapVersion() int32 {
+	if x != nil {
+		return x.FieldMapVersion
+	}
+	return 0
+}
+
+// Finding is one thing that was examined.
+type Finding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stable code, such as object_right_missing.
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// How bad.
+	Severity Severity `protobuf:"varint,2,opt,name=severity,proto3,enum=catalogsync.sync.v1.Severity" json:"severity,omitempty"`
+	// What is so.
+	What string `protobuf:"bytes,3,opt,name=what,proto3" json:"what,omitempty"`
+	// Why it matters.
+	Why string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	// The click path in Salesforce Setup that mends it.
+	Mend string `protobuf:"bytes,5,opt,name=mend,proto3" json:"mend,omitempty"`
+	// Object concerned.
+	Object string `protobuf:"bytes,6,opt,name=object,proto3" json:"object,omitempty"`
+	// Field concerned.
+	Field string `protobuf:"bytes,7,opt,name=field,proto3" json:"field,omitempty"`
+	// Salesforce's own code and words, where it said something.
+	Salesforce    string `protobuf:"bytes,8,opt,name=salesforce,proto3" json:"salesforce,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Finding) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Finding) GetSeverity() Severity {
+	if x != nil {
+		return x.Severity
+	}
+	return Severity_SEVERITY_UNSPECIFIED
+}
+
+func (x *Finding) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Finding) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Finding) GetMend() string {
+	if x != nil {
+		return x.Mend
+	}
+	return ""
+}
+
+func (x *Finding) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Finding) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *Finding) GetSalesforce() string {
+	if x != nil {
+		return x.Salesforce
+	}
+	return ""
+}
+
+// DiagnoseRequest names a connection.
+type DiagnoseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id; the tenant's write target where empty (filled in by the gateway).
+	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// Connection, sign-in test and field map; filled in by the gateway.
+	Case          *DoctorCase `protobuf:"bytes,2,opt,name=case,proto3" json:"case,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseRequest) Reset() {
+	*x = DiagnoseRequest{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseRequest) ProtoMessage() {}
+
+func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
+func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DiagnoseRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+func (x *DiagnoseRequest) GetCase() *DoctorCase {
+	if x != nil {
+		return x.Case
+	}
+	return nil
+}
+
+// DoctorCase is what other services know of the connection.
+type DoctorCase struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection.
+	Connection *v11.Connection `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	// Whether Salesforce gave a token just now, and its words where it did not.
+	Test *v11.TestConnectionResponse `protobuf:"bytes,2,opt,name=test,proto3" json:"test,omitempty"`
+	// The field map; absent where none was saved.
+	FieldMap *v1.FieldMap `protobuf:"bytes,3,opt,name=field_map,json=fieldMap,proto3" json:"field_map,omitempty"`
+	// Grant for the access token; empty where none was given.
+	Grant         string `protobuf:"bytes,4,opt,name=grant,proto3" json:"grant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DoctorCase) Reset() {
+	*x = DoctorCase{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DoctorCase) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DoctorCase) ProtoMessage() {}
+
+func (x *DoctorCase) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DoctorCase.ProtoReflect.Descriptor instead.
+func (*DoctorCase) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DoctorCase) GetConnection() *v11.Connection {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+func (x *DoctorCase) GetTest() *v11.TestConnectionResponse {
+	if x != nil {
+		return x.Test
+	}
+	return nil
+}
+
+func (x *DoctorCase) GetFieldMap() *v1.FieldMap {
+	if x != nil {
+		return x.FieldMap
+	}
+	return nil
+}
+
+func (x *DoctorCase) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+// DiagnoseResponse is what was found.
+type DiagnoseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Findings, worst first.
+	Findings []*Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	// The org.
+	Org *OrgFacts `protobuf:"bytes,2,opt,name=org,proto3" json:"org,omitempty"`
+	// The connected user.
+	User *UserFacts `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	// The last ten sign-ins of the connected user, newest first.
+	Logins []*Login `protobuf:"bytes,4,rep,name=logins,proto3" json:"logins,omitempty"`
+	// Allocation: used by everybody in the last 24 hours.
+	AllocationUsed int64 `protobuf:"varint,5,opt,name=allocation_used,json=allocationUsed,proto3" json:"allocation_used,omitempty"`
+	// Allocation in 24 hours.
+	AllocationMax int64 `protobuf:"varint,6,opt,name=allocation_max,json=allocationMax,proto3" json:"allocation_max,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseResponse) Reset() {
+	*x = DiagnoseResponse{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseResponse) ProtoMessage() {}
+
+func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
+func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DiagnoseResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *DiagnoseResponse) GetOrg() *OrgFacts {
+	if x != nil {
+		return x.Org
+	}
+	return nil
+}
+
+func (x *DiagnoseResponse) GetUser() *UserFacts {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *DiagnoseResponse) GetLogins() []*Login {
+	if x != nil {
+		return x.Logins
+	}
+	return nil
+}
+
+func (x *DiagnoseResponse) GetAllocationUsed() int64 {
+	if x != nil {
+		return x.AllocationUsed
+	}
+	return 0
+}
+
+func (x *DiagnoseResponse) GetAllocationMax() int64 {
+	if x != nil {
+		return x.AllocationMax
+	}
+	return 0
+}
+
+// OrgFacts are what is worth knowing of the org.
+type OrgFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 18 characters.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Edition, such as Enterprise Edition.
+	Edition string `protobuf:"bytes,3,opt,name=edition,proto3" json:"edition,omitempty"`
+	// Whether it is a sandbox.
+	Sandbox bool `protobuf:"varint,4,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	// Instance, such as CS42.
+	Instance      string `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrgFacts) Reset() {
+	*x = OrgFacts{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrgFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrgFacts) ProtoMessage() {}
+
+func (x *OrgFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrgFacts.ProtoReflect.Descriptor instead.
+func (*OrgFacts) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *OrgFacts) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *OrgFacts) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OrgFacts) GetEdition() string {
+	if x != nil {
+		return x.Edition
+	}
+	return ""
+}
+
+func (x *OrgFacts) GetSandbox() bool {
+	if x != nil {
+		return x.Sandbox
+	}
+	return false
+}
+
+func (x *OrgFacts) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+// UserFacts are what is worth knowing of the connected user.
+type UserFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 18 characters.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Username.
+	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	// E-mail, which may differ from it.
+	Email string `protobuf:"bytes,3,opt,name=email,proto3" json:"email,omitempty"`
+	// Full name.
+	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	// Profile.
+	Profile string `protobuf:"bytes,5,opt,name=profile,proto3" json:"profile,omitempty"`
+	// User licence.
+	License string `protobuf:"bytes,6,opt,name=license,proto3" json:"license,omitempty"`
+	// Permission sets.
+	PermissionSets []string `protobuf:"bytes,7,rep,name=permission_sets,json=permissionSets,proto3" json:"permission_sets,omitempty"`
+	// May only use the API.
+	ApiOnly       bool `protobuf:"varint,8,opt,name=api_only,json=apiOnly,proto3" json:"api_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserFacts) Reset() {
+	*x = UserFacts{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserFacts) ProtoMessage() {}
+
+func (x *UserFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserFacts.ProtoReflect.Descriptor instead.
+func (*UserFacts) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *UserFacts) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UserFacts) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *UserFacts) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *UserFacts) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UserFacts) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *UserFacts) GetLicense() string {
+	if x != nil {
+		return x.License
+	}
+	return ""
+}
+
+func (x *UserFacts) GetPermissionSets() []string {
+	if x != nil {
+		return x.PermissionSets
+	}
+	return nil
+}
+
+func (x *UserFacts) GetApiOnly() bool {
+	if x != nil {
+		return x.ApiOnly
+	}
+	return false
+}
+
+// Login is one row of LoginHistory.
+type Login struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When.
+	At *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Salesforce's status, such as Success or Restricted IP.
+	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	// The app.
+	Application string `protobuf:"bytes,3,opt,name=application,proto3" json:"application,omitempty"`
+	// Login type.
+	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
+	// Source address.
+	SourceIp      string `protobuf:"bytes,5,opt,name=source_ip,json=sourceIp,proto3" json:"source_ip,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Login) Reset() {
+	*x = Login{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Login) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Login) ProtoMessage() {}
+
+func (x *Login) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Login.ProtoReflect.Descriptor instead.
+func (*Login) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Login) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Login) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Login) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
+}
+
+func (x *Login) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Login) GetSourceIp() string {
+	if x != nil {
+		return x.SourceIp
+	}
+	return ""
+}
+
+// GetSetupPackageRequest names what the package is for.
+type GetSetupPackageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection; the tenant's write target where empty (filled in by the gateway).
+	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// The object; that of the field map, or Contact, where empty.
+	Object string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
+	// As in DiagnoseRequest; filled in by the gateway.
+	Case          *DoctorCase `protobuf:"bytes,3,opt,name=case,proto3" json:"case,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSetupPackageRequest) Reset() {
+	*x = GetSetupPackageRequest{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSetupPackageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSetupPackageRequest) ProtoMessage() {}
+
+func (x *GetSetupPackageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSetupPackageRequest.ProtoReflect.Descriptor instead.
+func (*GetSetupPackageRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *GetSetupPackageRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+func (x *GetSetupPackageRequest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *GetSetupPackageRequest) GetCase() *DoctorCase {
+	if x != nil {
+		return x.Case
+	}
+	return nil
+}
+
+// GetSetupPackageResponse holds the package.
+type GetSetupPackageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Zip in the layout of the Metadata API: package.xml, objects, permissionsets.
+	Zip []byte `protobuf:"bytes,1,opt,name=zip,proto3" json:"zip,omitempty"`
+	// Names of the files in it.
+	Files         []string `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSetupPackageResponse) Reset() {
+	*x = GetSetupPackageResponse{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSetupPackageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSetupPackageResponse) ProtoMessage() {}
+
+func (x *GetSetupPackageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSetupPackageResponse.ProtoReflect.Descriptor instead.
+func (*GetSetupPackageResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *GetSetupPackageResponse) GetZip() []byte {
+	if x != nil {
+		return x.Zip
+	}
+	return nil
+}
+
+func (x *GetSetupPackageResponse) GetFiles() []string {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// ApplySetupRequest names what to set up.
+type ApplySetupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection; the tenant's write target where empty (filled in by the gateway).
+	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// The object; that of the field map, or Contact, where empty.
+	Object string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
+	// As in DiagnoseRequest; filled in by the gateway.
+	Case          *DoctorCase `protobuf:"bytes,3,opt,name=case,proto3" json:"case,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplySetupRequest) Reset() {
+	*x = ApplySetupRequest{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplySetupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplySetupRequest) ProtoMessage() {}
+
+func (x *ApplySetupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplySetupRequest.ProtoReflect.Descriptor instead.
+func (*ApplySetupRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ApplySetupRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+func (x *ApplySetupRequest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *ApplySetupRequest) GetCase() *DoctorCase {
+	if x != nil {
+		return x.Case
+	}
+	return nil
+}
+
+// ApplySetupResponse says what was done.
+type ApplySetupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each step: made, already there, or refused with Salesforce's words.
+	Steps         []*Finding `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplySetupResponse) Reset() {
+	*x = ApplySetupResponse{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplySetupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplySetupResponse) ProtoMessage() {}
+
+func (x *ApplySetupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplySetupResponse.ProtoReflect.Descriptor instead.
+func (*ApplySetupResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ApplySetupResponse) GetSteps() []*Finding {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
 // DescribeObjectRequest names an object.
 type DescribeObjectRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The connection; the tenant's write target where empty (filled in by the gateway).
 	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
 	// API name, such as Contact.
-	Object        string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
+	Object string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
+	// Grant for the access token; filled in by the gateway.
+	Grant         string `protobuf:"bytes,3,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DescribeObjectRequest) Reset() {
 	*x = DescribeObjectRequest{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[20]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +3803,7 @@ func (x *DescribeObjectRequest) String() string {
 func (*DescribeObjectRequest) ProtoMessage() {}
 
 func (x *DescribeObjectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[20]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +3816,7 @@ func (x *DescribeObjectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeObjectRequest.ProtoReflect.Descriptor instead.
 func (*DescribeObjectRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{20}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DescribeObjectRequest) GetConnectionId() string {
@@ -1995,18 +3833,25 @@ func (x *DescribeObjectRequest) GetObject() string {
 	return ""
 }
 
+func (x *DescribeObjectRequest) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
 // DescribeObjectResponse holds its describe.
 type DescribeObjectResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The describe.
-	Describe      *v1.ObjectDescribe `protobuf:"bytes,1,opt,name=describe,proto3" json:"describe,omitempty"`
+	Describe      *v12.ObjectDescribe `protobuf:"bytes,1,opt,name=describe,proto3" json:"describe,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DescribeObjectResponse) Reset() {
 	*x = DescribeObjectResponse{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[21]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +3863,7 @@ func (x *DescribeObjectResponse) String() string {
 func (*DescribeObjectResponse) ProtoMessage() {}
 
 func (x *DescribeObjectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[21]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,10 +3876,10 @@ func (x *DescribeObjectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeObjectResponse.ProtoReflect.Descriptor instead.
 func (*DescribeObjectResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{21}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{42}
 }
 
-func (x *DescribeObjectResponse) GetDescribe() *v1.ObjectDescribe {
+func (x *DescribeObjectResponse) GetDescribe() *v12.ObjectDescribe {
 	if x != nil {
 		return x.Describe
 	}
@@ -2045,18 +3890,24 @@ func (x *DescribeObjectResponse) GetDescribe() *v1.ObjectDescribe {
 type RunSnapshot struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The field map.
-	FieldMap *v11.FieldMap `protobuf:"bytes,1,opt,name=field_map,json=fieldMap,proto3" json:"field_map,omitempty"`
+	FieldMap *v1.FieldMap `protobuf:"bytes,1,opt,name=field_map,json=fieldMap,proto3" json:"field_map,omitempty"`
 	// The org's describe of the object.
-	Describe *v1.ObjectDescribe `protobuf:"bytes,2,opt,name=describe,proto3" json:"describe,omitempty"`
+	Describe *v12.ObjectDescribe `protobuf:"bytes,2,opt,name=describe,proto3" json:"describe,omitempty"`
 	// The org.
-	OrgId         string `protobuf:"bytes,3,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	OrgId string `protobuf:"bytes,3,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// Describes of the objects that lookups name, and of Contact for a Lead map.
+	Related []*v12.ObjectDescribe `protobuf:"bytes,4,rep,name=related,proto3" json:"related,omitempty"`
+	// Targets whose pairs the drift check stopped.
+	StoppedTargets []string `protobuf:"bytes,5,rep,name=stopped_targets,json=stoppedTargets,proto3" json:"stopped_targets,omitempty"`
+	// When the run was prepared; spans such as 30d are counted from here.
+	Now           *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=now,proto3" json:"now,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunSnapshot) Reset() {
 	*x = RunSnapshot{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[22]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2068,7 +3919,7 @@ func (x *RunSnapshot) String() string {
 func (*RunSnapshot) ProtoMessage() {}
 
 func (x *RunSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[22]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2081,17 +3932,17 @@ func (x *RunSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSnapshot.ProtoReflect.Descriptor instead.
 func (*RunSnapshot) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{22}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{43}
 }
 
-func (x *RunSnapshot) GetFieldMap() *v11.FieldMap {
+func (x *RunSnapshot) GetFieldMap() *v1.FieldMap {
 	if x != nil {
 		return x.FieldMap
 	}
 	return nil
 }
 
-func (x *RunSnapshot) GetDescribe() *v1.ObjectDescribe {
+func (x *RunSnapshot) GetDescribe() *v12.ObjectDescribe {
 	if x != nil {
 		return x.Describe
 	}
@@ -2105,11 +3956,32 @@ func (x *RunSnapshot) GetOrgId() string {
 	return ""
 }
 
+func (x *RunSnapshot) GetRelated() []*v12.ObjectDescribe {
+	if x != nil {
+		return x.Related
+	}
+	return nil
+}
+
+func (x *RunSnapshot) GetStoppedTargets() []string {
+	if x != nil {
+		return x.StoppedTargets
+	}
+	return nil
+}
+
+func (x *RunSnapshot) GetNow() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
 var File_catalogsync_sync_v1_sync_proto protoreflect.FileDescriptor
 
 const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecatalogsync/sync/v1/sync.proto\x12\x13catalogsync.sync.v1\x1a\"catalogsync/mapper/v1/mapper.proto\x1a$catalogsync/options/v1/options.proto\x1a(catalogsync/salesforce/v1/describe.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfb\x02\n" +
+	"\x1ecatalogsync/sync/v1/sync.proto\x12\x13catalogsync.sync.v1\x1a\x1ecatalogsync/auth/v1/auth.proto\x1a\"catalogsync/mapper/v1/mapper.proto\x1a$catalogsync/options/v1/options.proto\x1a(catalogsync/salesforce/v1/describe.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\x03\n" +
 	"\x06Counts\x12\x16\n" +
 	"\x06people\x18\x01 \x01(\x03R\x06people\x12\x18\n" +
 	"\acreated\x18\x02 \x01(\x03R\acreated\x12\x18\n" +
@@ -2128,7 +4000,12 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"mismatched\x18\v \x01(\x03R\n" +
 	"mismatched\x12\x18\n" +
 	"\arecords\x18\f \x01(\x03R\arecords\x12'\n" +
-	"\x0fforeign_records\x18\r \x01(\x03R\x0eforeignRecords\"\xf8\x04\n" +
+	"\x0fforeign_records\x18\r \x01(\x03R\x0eforeignRecords\x12\x18\n" +
+	"\aleavers\x18\x0e \x01(\x03R\aleavers\x12'\n" +
+	"\x0fleavers_flagged\x18\x0f \x01(\x03R\x0eleaversFlagged\x12\x18\n" +
+	"\adeleted\x18\x10 \x01(\x03R\adeleted\x12\x10\n" +
+	"\x03cut\x18\x11 \x01(\x03R\x03cut\"\x9d\n" +
+	"\n" +
 	"\x04Plan\x12\x18\n" +
 	"\acreates\x18\x01 \x01(\x03R\acreates\x12\x18\n" +
 	"\aupdates\x18\x02 \x01(\x03R\aupdates\x12\x1c\n" +
@@ -2144,13 +4021,44 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"\x04hash\x18\n" +
 	" \x01(\tR\x04hash\x12W\n" +
 	"\x10updates_by_field\x18\v \x03(\v2-.catalogsync.sync.v1.Plan.UpdatesByFieldEntryR\x0eupdatesByField\x12W\n" +
-	"\x10rejected_by_code\x18\f \x03(\v2-.catalogsync.sync.v1.Plan.RejectedByCodeEntryR\x0erejectedByCode\x1aA\n" +
+	"\x10rejected_by_code\x18\f \x03(\v2-.catalogsync.sync.v1.Plan.RejectedByCodeEntryR\x0erejectedByCode\x12T\n" +
+	"\x0fskipped_by_rule\x18\r \x03(\v2,.catalogsync.sync.v1.Plan.SkippedByRuleEntryR\rskippedByRule\x12\x16\n" +
+	"\x06clears\x18\x0e \x01(\x03R\x06clears\x12$\n" +
+	"\rdeactivations\x18\x0f \x01(\x03R\rdeactivations\x12\x18\n" +
+	"\adeletes\x18\x10 \x01(\x03R\adeletes\x12W\n" +
+	"\x10forecast_by_kind\x18\x11 \x03(\v2-.catalogsync.sync.v1.Plan.ForecastByKindEntryR\x0eforecastByKind\x12)\n" +
+	"\x10forecast_seconds\x18\x12 \x01(\x03R\x0fforecastSeconds\x12S\n" +
+	"\x0elookup_creates\x18\x13 \x03(\v2,.catalogsync.sync.v1.Plan.LookupCreatesEntryR\rlookupCreates\x12%\n" +
+	"\x0eour_allocation\x18\x14 \x01(\x03R\rourAllocation\x12.\n" +
+	"\x13our_allocation_used\x18\x15 \x01(\x03R\x11ourAllocationUsed\x1aA\n" +
 	"\x13UpdatesByFieldEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1aA\n" +
 	"\x13RejectedByCodeEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xee\x06\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a@\n" +
+	"\x12SkippedByRuleEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1aA\n" +
+	"\x13ForecastByKindEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a@\n" +
+	"\x12LookupCreatesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xcb\x02\n" +
+	"\x04Hold\x12\x14\n" +
+	"\x05guard\x18\x01 \x01(\tR\x05guard\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1b\n" +
+	"\tplan_hash\x18\x03 \x01(\tR\bplanHash\x123\n" +
+	"\aheld_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06heldAt\x129\n" +
+	"\n" +
+	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1d\n" +
+	"\n" +
+	"decided_by\x18\x06 \x01(\tR\tdecidedBy\x12\x1a\n" +
+	"\bdecision\x18\a \x01(\tR\bdecision\x12\x12\n" +
+	"\x04note\x18\b \x01(\tR\x04note\x129\n" +
+	"\n" +
+	"decided_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\"\xd8\b\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12#\n" +
@@ -2180,13 +4088,21 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"\trows_done\x18\x15 \x01(\x03R\browsDone\x12\x1d\n" +
 	"\n" +
 	"rows_total\x18\x16 \x01(\x03R\trowsTotal\x12\x19\n" +
-	"\btrace_id\x18\x17 \x01(\tR\atraceId\"\xc3\x01\n" +
+	"\btrace_id\x18\x17 \x01(\tR\atraceId\x12-\n" +
+	"\x04hold\x18\x18 \x01(\v2\x19.catalogsync.sync.v1.HoldR\x04hold\x124\n" +
+	"\x05notes\x18\x19 \x03(\v2\x1e.catalogsync.mapper.v1.ProblemR\x05notes\x12\x1e\n" +
+	"\vundo_run_id\x18\x1a \x01(\tR\tundoRunId\x12.\n" +
+	"\x13undo_delete_created\x18\x1b \x01(\bR\x11undoDeleteCreated\x12\x1b\n" +
+	"\tundone_by\x18\x1c \x01(\tR\bundoneBy\x12\x16\n" +
+	"\x06author\x18\x1d \x01(\tR\x06author\"\xf3\x01\n" +
 	"\x06Change\x12\x1b\n" +
 	"\tperson_id\x18\x01 \x01(\tR\bpersonId\x123\n" +
 	"\x06action\x18\x02 \x01(\x0e2\x1b.catalogsync.sync.v1.ActionR\x06action\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1b\n" +
 	"\trecord_id\x18\x04 \x01(\tR\brecordId\x128\n" +
-	"\x06fields\x18\x05 \x03(\v2 .catalogsync.sync.v1.FieldChangeR\x06fields\"\x91\x01\n" +
+	"\x06fields\x18\x05 \x03(\v2 .catalogsync.sync.v1.FieldChangeR\x06fields\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06object\x18\a \x01(\tR\x06object\"\x91\x01\n" +
 	"\vFieldChange\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\tR\x06before\x12\x14\n" +
@@ -2194,7 +4110,7 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"\vnull_before\x18\x04 \x01(\bR\n" +
 	"nullBefore\x12\x1d\n" +
 	"\n" +
-	"null_after\x18\x05 \x01(\bR\tnullAfter\"\xdf\x01\n" +
+	"null_after\x18\x05 \x01(\bR\tnullAfter\"\xb5\x02\n" +
 	"\aOutcome\x12\x1b\n" +
 	"\tperson_id\x18\x01 \x01(\tR\bpersonId\x124\n" +
 	"\x04kind\x18\x02 \x01(\x0e2 .catalogsync.sync.v1.OutcomeKindR\x04kind\x12\x1b\n" +
@@ -2202,14 +4118,19 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"\x04code\x18\x04 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x16\n" +
 	"\x06fields\x18\x06 \x03(\tR\x06fields\x12\x1e\n" +
-	"\vbulk_job_id\x18\a \x01(\tR\tbulkJobId\"\xdf\x01\n" +
+	"\vbulk_job_id\x18\a \x01(\tR\tbulkJobId\x12(\n" +
+	"\x10other_record_ids\x18\b \x03(\tR\x0eotherRecordIds\x12*\n" +
+	"\x11field_map_version\x18\t \x01(\x05R\x0ffieldMapVersion\"\xdb\x02\n" +
 	"\x0fStartRunRequest\x12#\n" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x120\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1c.catalogsync.sync.v1.RunKindR\x04kind\x129\n" +
 	"\atrigger\x18\x03 \x01(\x0e2\x1f.catalogsync.sync.v1.RunTriggerR\atrigger\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1b\n" +
-	"\tplan_only\x18\x05 \x01(\bR\bplanOnly\"X\n" +
+	"\tplan_only\x18\x05 \x01(\bR\bplanOnly\x12\x1e\n" +
+	"\vundo_run_id\x18\x06 \x01(\tR\tundoRunId\x12.\n" +
+	"\x13undo_delete_created\x18\a \x01(\bR\x11undoDeleteCreated\x12*\n" +
+	"\x11field_map_version\x18\b \x01(\x05R\x0ffieldMapVersion\"X\n" +
 	"\x10StartRunResponse\x12*\n" +
 	"\x03run\x18\x01 \x01(\v2\x18.catalogsync.sync.v1.RunR\x03run\x12\x18\n" +
 	"\acreated\x18\x02 \x01(\bR\acreated\"&\n" +
@@ -2232,6 +4153,17 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"\x10CancelRunRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\"?\n" +
 	"\x11CancelRunResponse\x12*\n" +
+	"\x03run\x18\x01 \x01(\v2\x18.catalogsync.sync.v1.RunR\x03run\"[\n" +
+	"\x11ApproveRunRequest\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1b\n" +
+	"\tplan_hash\x18\x02 \x01(\tR\bplanHash\x12\x12\n" +
+	"\x04note\x18\x03 \x01(\tR\x04note\"@\n" +
+	"\x12ApproveRunResponse\x12*\n" +
+	"\x03run\x18\x01 \x01(\v2\x18.catalogsync.sync.v1.RunR\x03run\"=\n" +
+	"\x10RejectRunRequest\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x12\n" +
+	"\x04note\x18\x02 \x01(\tR\x04note\"?\n" +
+	"\x11RejectRunResponse\x12*\n" +
 	"\x03run\x18\x01 \x01(\v2\x18.catalogsync.sync.v1.RunR\x03run\"\x9c\x01\n" +
 	"\x12ListChangesRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1b\n" +
@@ -2250,19 +4182,121 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"\x05kinds\x18\x04 \x03(\x0e2 .catalogsync.sync.v1.OutcomeKindR\x05kinds\"x\n" +
 	"\x14ListOutcomesResponse\x128\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1c.catalogsync.sync.v1.OutcomeR\boutcomes\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"T\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"~\n" +
+	"\n" +
+	"WhyRequest\x12\x16\n" +
+	"\x06person\x18\x01 \x01(\tR\x06person\x12#\n" +
+	"\rconnection_id\x18\x02 \x01(\tR\fconnectionId\x12\x18\n" +
+	"\aoffline\x18\x03 \x01(\bR\aoffline\x12\x19\n" +
+	"\x05grant\x18\x04 \x01(\tB\x03\x80\x01\x01R\x05grant\"H\n" +
+	"\vWhyResponse\x129\n" +
+	"\x06people\x18\x01 \x03(\v2!.catalogsync.sync.v1.PersonAnswerR\x06people\"\xa1\x04\n" +
+	"\fPersonAnswer\x12\x1b\n" +
+	"\tperson_id\x18\x01 \x01(\tR\bpersonId\x12E\n" +
+	"\x06person\x18\x02 \x03(\v2-.catalogsync.sync.v1.PersonAnswer.PersonEntryR\x06person\x12\x1d\n" +
+	"\n" +
+	"in_catalog\x18\x03 \x01(\bR\tinCatalog\x12\x18\n" +
+	"\asummary\x18\x04 \x01(\tR\asummary\x12<\n" +
+	"\ahistory\x18\x05 \x03(\v2\".catalogsync.sync.v1.PersonOutcomeR\ahistory\x127\n" +
+	"\x04next\x18\x06 \x01(\v2#.catalogsync.sync.v1.PersonForecastR\x04next\x12!\n" +
+	"\fnext_problem\x18\a \x01(\tR\vnextProblem\x12E\n" +
+	"\x06record\x18\b \x03(\v2-.catalogsync.sync.v1.PersonAnswer.RecordEntryR\x06record\x12\x1d\n" +
+	"\n" +
+	"record_url\x18\t \x01(\tR\trecordUrl\x1a9\n" +
+	"\vPersonEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
+	"\vRecordEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8a\x01\n" +
+	"\rPersonOutcome\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x126\n" +
+	"\aoutcome\x18\x03 \x01(\v2\x1c.catalogsync.sync.v1.OutcomeR\aoutcome\"\xa9\x01\n" +
+	"\x0ePersonForecast\x123\n" +
+	"\x06change\x18\x01 \x01(\v2\x1b.catalogsync.sync.v1.ChangeR\x06change\x126\n" +
+	"\aoutcome\x18\x02 \x01(\v2\x1c.catalogsync.sync.v1.OutcomeR\aoutcome\x12*\n" +
+	"\x11field_map_version\x18\x03 \x01(\x05R\x0ffieldMapVersion\"\xe0\x01\n" +
+	"\aFinding\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x129\n" +
+	"\bseverity\x18\x02 \x01(\x0e2\x1d.catalogsync.sync.v1.SeverityR\bseverity\x12\x12\n" +
+	"\x04what\x18\x03 \x01(\tR\x04what\x12\x10\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\x12\x12\n" +
+	"\x04mend\x18\x05 \x01(\tR\x04mend\x12\x16\n" +
+	"\x06object\x18\x06 \x01(\tR\x06object\x12\x14\n" +
+	"\x05field\x18\a \x01(\tR\x05field\x12\x1e\n" +
+	"\n" +
+	"salesforce\x18\b \x01(\tR\n" +
+	"salesforce\"k\n" +
+	"\x0fDiagnoseRequest\x12#\n" +
+	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x123\n" +
+	"\x04case\x18\x02 \x01(\v2\x1f.catalogsync.sync.v1.DoctorCaseR\x04case\"\xe7\x01\n" +
+	"\n" +
+	"DoctorCase\x12?\n" +
+	"\n" +
+	"connection\x18\x01 \x01(\v2\x1f.catalogsync.auth.v1.ConnectionR\n" +
+	"connection\x12?\n" +
+	"\x04test\x18\x02 \x01(\v2+.catalogsync.auth.v1.TestConnectionResponseR\x04test\x12<\n" +
+	"\tfield_map\x18\x03 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\bfieldMap\x12\x19\n" +
+	"\x05grant\x18\x04 \x01(\tB\x03\x80\x01\x01R\x05grant\"\xb5\x02\n" +
+	"\x10DiagnoseResponse\x128\n" +
+	"\bfindings\x18\x01 \x03(\v2\x1c.catalogsync.sync.v1.FindingR\bfindings\x12/\n" +
+	"\x03org\x18\x02 \x01(\v2\x1d.catalogsync.sync.v1.OrgFactsR\x03org\x122\n" +
+	"\x04user\x18\x03 \x01(\v2\x1e.catalogsync.sync.v1.UserFactsR\x04user\x122\n" +
+	"\x06logins\x18\x04 \x03(\v2\x1a.catalogsync.sync.v1.LoginR\x06logins\x12'\n" +
+	"\x0fallocation_used\x18\x05 \x01(\x03R\x0eallocationUsed\x12%\n" +
+	"\x0eallocation_max\x18\x06 \x01(\x03R\rallocationMax\"~\n" +
+	"\bOrgFacts\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aedition\x18\x03 \x01(\tR\aedition\x12\x18\n" +
+	"\asandbox\x18\x04 \x01(\bR\asandbox\x12\x1a\n" +
+	"\binstance\x18\x05 \x01(\tR\binstance\"\xd9\x01\n" +
+	"\tUserFacts\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\busername\x18\x02 \x01(\tR\busername\x12\x14\n" +
+	"\x05email\x18\x03 \x01(\tR\x05email\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x18\n" +
+	"\aprofile\x18\x05 \x01(\tR\aprofile\x12\x18\n" +
+	"\alicense\x18\x06 \x01(\tR\alicense\x12'\n" +
+	"\x0fpermission_sets\x18\a \x03(\tR\x0epermissionSets\x12\x19\n" +
+	"\bapi_only\x18\b \x01(\bR\aapiOnly\"\x9e\x01\n" +
+	"\x05Login\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x12 \n" +
+	"\vapplication\x18\x03 \x01(\tR\vapplication\x12\x12\n" +
+	"\x04type\x18\x04 \x01(\tR\x04type\x12\x1b\n" +
+	"\tsource_ip\x18\x05 \x01(\tR\bsourceIp\"\x8a\x01\n" +
+	"\x16GetSetupPackageRequest\x12#\n" +
+	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x16\n" +
+	"\x06object\x18\x02 \x01(\tR\x06object\x123\n" +
+	"\x04case\x18\x03 \x01(\v2\x1f.catalogsync.sync.v1.DoctorCaseR\x04case\"A\n" +
+	"\x17GetSetupPackageResponse\x12\x10\n" +
+	"\x03zip\x18\x01 \x01(\fR\x03zip\x12\x14\n" +
+	"\x05files\x18\x02 \x03(\tR\x05files\"\x85\x01\n" +
+	"\x11ApplySetupRequest\x12#\n" +
+	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x16\n" +
+	"\x06object\x18\x02 \x01(\tR\x06object\x123\n" +
+	"\x04case\x18\x03 \x01(\v2\x1f.catalogsync.sync.v1.DoctorCaseR\x04case\"H\n" +
+	"\x12ApplySetupResponse\x122\n" +
+	"\x05steps\x18\x01 \x03(\v2\x1c.catalogsync.sync.v1.FindingR\x05steps\"o\n" +
 	"\x15DescribeObjectRequest\x12#\n" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x16\n" +
-	"\x06object\x18\x02 \x01(\tR\x06object\"_\n" +
+	"\x06object\x18\x02 \x01(\tR\x06object\x12\x19\n" +
+	"\x05grant\x18\x03 \x01(\tB\x03\x80\x01\x01R\x05grant\"_\n" +
 	"\x16DescribeObjectResponse\x12E\n" +
-	"\bdescribe\x18\x01 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\"\xa9\x01\n" +
+	"\bdescribe\x18\x01 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\"\xc5\x02\n" +
 	"\vRunSnapshot\x12<\n" +
 	"\tfield_map\x18\x01 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\bfieldMap\x12E\n" +
 	"\bdescribe\x18\x02 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\x12\x15\n" +
-	"\x06org_id\x18\x03 \x01(\tR\x05orgId*7\n" +
+	"\x06org_id\x18\x03 \x01(\tR\x05orgId\x12C\n" +
+	"\arelated\x18\x04 \x03(\v2).catalogsync.salesforce.v1.ObjectDescribeR\arelated\x12'\n" +
+	"\x0fstopped_targets\x18\x05 \x03(\tR\x0estoppedTargets\x12,\n" +
+	"\x03now\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x03now*J\n" +
 	"\aRunKind\x12\x18\n" +
 	"\x14RUN_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
-	"\x0eRUN_KIND_WRITE\x10\x01*p\n" +
+	"\x0eRUN_KIND_WRITE\x10\x01\x12\x11\n" +
+	"\rRUN_KIND_UNDO\x10\x02*p\n" +
 	"\n" +
 	"RunTrigger\x12\x1b\n" +
 	"\x17RUN_TRIGGER_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -2279,11 +4313,13 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"!RUN_STATE_COMPLETED_WITH_FAILURES\x10\x06\x12\x14\n" +
 	"\x10RUN_STATE_FAILED\x10\a\x12\x17\n" +
 	"\x13RUN_STATE_CANCELLED\x10\b\x12\x1d\n" +
-	"\x19RUN_STATE_NEEDS_RECONNECT\x10\t*F\n" +
+	"\x19RUN_STATE_NEEDS_RECONNECT\x10\t*n\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rACTION_CREATE\x10\x01\x12\x11\n" +
-	"\rACTION_UPDATE\x10\x02*\x81\x02\n" +
+	"\rACTION_UPDATE\x10\x02\x12\x11\n" +
+	"\rACTION_DELETE\x10\x03\x12\x13\n" +
+	"\x0fACTION_UNDELETE\x10\x04*\x9b\x02\n" +
 	"\vOutcomeKind\x12\x1c\n" +
 	"\x18OUTCOME_KIND_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OUTCOME_KIND_CREATED\x10\x01\x12\x18\n" +
@@ -2293,18 +4329,36 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"\x15OUTCOME_KIND_REJECTED\x10\x05\x12\x17\n" +
 	"\x13OUTCOME_KIND_FAILED\x10\x06\x12\x1b\n" +
 	"\x17OUTCOME_KIND_SUPERSEDED\x10\a\x12\x19\n" +
-	"\x15OUTCOME_KIND_DEFERRED\x10\b2\xc7\x05\n" +
+	"\x15OUTCOME_KIND_DEFERRED\x10\b\x12\x18\n" +
+	"\x14OUTCOME_KIND_DELETED\x10\t*u\n" +
+	"\bSeverity\x12\x18\n" +
+	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSEVERITY_OK\x10\x01\x12\x14\n" +
+	"\x10SEVERITY_WARNING\x10\x02\x12\x12\n" +
+	"\x0eSEVERITY_ERROR\x10\x03\x12\x14\n" +
+	"\x10SEVERITY_UNKNOWN\x10\x042\x92\a\n" +
 	"\n" +
 	"RunService\x12_\n" +
 	"\bStartRun\x12$.catalogsync.sync.v1.StartRunRequest\x1a%.catalogsync.sync.v1.StartRunResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12Y\n" +
 	"\x06GetRun\x12\".catalogsync.sync.v1.GetRunRequest\x1a#.catalogsync.sync.v1.GetRunResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12_\n" +
 	"\bListRuns\x12$.catalogsync.sync.v1.ListRunsRequest\x1a%.catalogsync.sync.v1.ListRunsResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12a\n" +
 	"\bWatchRun\x12$.catalogsync.sync.v1.WatchRunRequest\x1a%.catalogsync.sync.v1.WatchRunResponse\"\x06\xa2\xbb\x18\x02\b\x020\x01\x12b\n" +
-	"\tCancelRun\x12%.catalogsync.sync.v1.CancelRunRequest\x1a&.catalogsync.sync.v1.CancelRunResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12h\n" +
+	"\tCancelRun\x12%.catalogsync.sync.v1.CancelRunRequest\x1a&.catalogsync.sync.v1.CancelRunResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12e\n" +
+	"\n" +
+	"ApproveRun\x12&.catalogsync.sync.v1.ApproveRunRequest\x1a'.catalogsync.sync.v1.ApproveRunResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12b\n" +
+	"\tRejectRun\x12%.catalogsync.sync.v1.RejectRunRequest\x1a&.catalogsync.sync.v1.RejectRunResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12h\n" +
 	"\vListChanges\x12'.catalogsync.sync.v1.ListChangesRequest\x1a(.catalogsync.sync.v1.ListChangesResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12k\n" +
 	"\fListOutcomes\x12(.catalogsync.sync.v1.ListOutcomesRequest\x1a).catalogsync.sync.v1.ListOutcomesResponse\"\x06\xa2\xbb\x18\x02\b\x022\x82\x01\n" +
 	"\rObjectService\x12q\n" +
-	"\x0eDescribeObject\x12*.catalogsync.sync.v1.DescribeObjectRequest\x1a+.catalogsync.sync.v1.DescribeObjectResponse\"\x06\xa2\xbb\x18\x02\b\x02B\xd5\x01\n" +
+	"\x0eDescribeObject\x12*.catalogsync.sync.v1.DescribeObjectRequest\x1a+.catalogsync.sync.v1.DescribeObjectResponse\"\x06\xa2\xbb\x18\x02\b\x022^\n" +
+	"\n" +
+	"WhyService\x12P\n" +
+	"\x03Why\x12\x1f.catalogsync.sync.v1.WhyRequest\x1a .catalogsync.sync.v1.WhyResponse\"\x06\xa2\xbb\x18\x02\b\x022\xcd\x02\n" +
+	"\rDoctorService\x12_\n" +
+	"\bDiagnose\x12$.catalogsync.sync.v1.DiagnoseRequest\x1a%.catalogsync.sync.v1.DiagnoseResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12t\n" +
+	"\x0fGetSetupPackage\x12+.catalogsync.sync.v1.GetSetupPackageRequest\x1a,.catalogsync.sync.v1.GetSetupPackageResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12e\n" +
+	"\n" +
+	"ApplySetup\x12&.catalogsync.sync.v1.ApplySetupRequest\x1a'.catalogsync.sync.v1.ApplySetupResponse\"\x06\xa2\xbb\x18\x02\b\x03B\xd5\x01\n" +
 	"\x17com.catalogsync.sync.v1B\tSyncProtoP\x01ZAgithub.com/catalogsync/catalogsync/gen/catalogsync/sync/v1;syncv1\xa2\x02\x03CSX\xaa\x02\x13Catalogsync.Sync.V1\xca\x02\x13Catalogsync\\Sync\\V1\xe2\x02\x1fCatalogsync\\Sync\\V1\\GPBMetadata\xea\x02\x15Catalogsync::Sync::V1b\x06proto3"
 
 var (
@@ -2319,92 +4373,168 @@ func file_catalogsync_sync_v1_sync_proto_rawDescGZIP() []byte {
 	return file_catalogsync_sync_v1_sync_proto_rawDescData
 }
 
-var file_catalogsync_sync_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_catalogsync_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_catalogsync_sync_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_catalogsync_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_catalogsync_sync_v1_sync_proto_goTypes = []any{
-	(RunKind)(0),                   // 0: catalogsync.sync.v1.RunKind
-	(RunTrigger)(0),                // 1: catalogsync.sync.v1.RunTrigger
-	(RunState)(0),                  // 2: catalogsync.sync.v1.RunState
-	(Action)(0),                    // 3: catalogsync.sync.v1.Action
-	(OutcomeKind)(0),               // 4: catalogsync.sync.v1.OutcomeKind
-	(*Counts)(nil),                 // 5: catalogsync.sync.v1.Counts
-	(*Plan)(nil),                   // 6: catalogsync.sync.v1.Plan
-	(*Run)(nil),                    // 7: catalogsync.sync.v1.Run
-	(*Change)(nil),                 // 8: catalogsync.sync.v1.Change
-	(*FieldChange)(nil),            // 9: catalogsync.sync.v1.FieldChange
-	(*Outcome)(nil),                // 10: catalogsync.sync.v1.Outcome
-	(*StartRunRequest)(nil),        // 11: catalogsync.sync.v1.StartRunRequest
-	(*StartRunResponse)(nil),       // 12: catalogsync.sync.v1.StartRunResponse
-	(*GetRunRequest)(nil),          // 13: catalogsync.sync.v1.GetRunRequest
-	(*GetRunResponse)(nil),         // 14: catalogsync.sync.v1.GetRunResponse
-	(*ListRunsRequest)(nil),        // 15: catalogsync.sync.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),       // 16: catalogsync.sync.v1.ListRunsResponse
-	(*WatchRunRequest)(nil),        // 17: catalogsync.sync.v1.WatchRunRequest
-	(*WatchRunResponse)(nil),       // 18: catalogsync.sync.v1.WatchRunResponse
-	(*CancelRunRequest)(nil),       // 19: catalogsync.sync.v1.CancelRunRequest
-	(*CancelRunResponse)(nil),      // 20: catalogsync.sync.v1.CancelRunResponse
-	(*ListChangesRequest)(nil),     // 21: catalogsync.sync.v1.ListChangesRequest
-	(*ListChangesResponse)(nil),    // 22: catalogsync.sync.v1.ListChangesResponse
-	(*ListOutcomesRequest)(nil),    // 23: catalogsync.sync.v1.ListOutcomesRequest
-	(*ListOutcomesResponse)(nil),   // 24: catalogsync.sync.v1.ListOutcomesResponse
-	(*DescribeObjectRequest)(nil),  // 25: catalogsync.sync.v1.DescribeObjectRequest
-	(*DescribeObjectResponse)(nil), // 26: catalogsync.sync.v1.DescribeObjectResponse
-	(*RunSnapshot)(nil),            // 27: catalogsync.sync.v1.RunSnapshot
-	nil,                            // 28: catalogsync.sync.v1.Plan.UpdatesByFieldEntry
-	nil,                            // 29: catalogsync.sync.v1.Plan.RejectedByCodeEntry
-	(*timestamppb.Timestamp)(nil),  // 30: google.protobuf.Timestamp
-	(*v1.ObjectDescribe)(nil),      // 31: catalogsync.salesforce.v1.ObjectDescribe
-	(*v11.FieldMap)(nil),           // 32: catalogsync.mapper.v1.FieldMap
+	(RunKind)(0),                       // 0: catalogsync.sync.v1.RunKind
+	(RunTrigger)(0),                    // 1: catalogsync.sync.v1.RunTrigger
+	(RunState)(0),                      // 2: catalogsync.sync.v1.RunState
+	(Action)(0),                        // 3: catalogsync.sync.v1.Action
+	(OutcomeKind)(0),                   // 4: catalogsync.sync.v1.OutcomeKind
+	(Severity)(0),                      // 5: catalogsync.sync.v1.Severity
+	(*Counts)(nil),                     // 6: catalogsync.sync.v1.Counts
+	(*Plan)(nil),                       // 7: catalogsync.sync.v1.Plan
+	(*Hold)(nil),                       // 8: catalogsync.sync.v1.Hold
+	(*Run)(nil),                        // 9: catalogsync.sync.v1.Run
+	(*Change)(nil),                     // 10: catalogsync.sync.v1.Change
+	(*FieldChange)(nil),                // 11: catalogsync.sync.v1.FieldChange
+	(*Outcome)(nil),                    // 12: catalogsync.sync.v1.Outcome
+	(*StartRunRequest)(nil),            // 13: catalogsync.sync.v1.StartRunRequest
+	(*StartRunResponse)(nil),           // 14: catalogsync.sync.v1.StartRunResponse
+	(*GetRunRequest)(nil),              // 15: catalogsync.sync.v1.GetRunRequest
+	(*GetRunResponse)(nil),             // 16: catalogsync.sync.v1.GetRunResponse
+	(*ListRunsRequest)(nil),            // 17: catalogsync.sync.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),           // 18: catalogsync.sync.v1.ListRunsResponse
+	(*WatchRunRequest)(nil),            // 19: catalogsync.sync.v1.WatchRunRequest
+	(*WatchRunResponse)(nil),           // 20: catalogsync.sync.v1.WatchRunResponse
+	(*CancelRunRequest)(nil),           // 21: catalogsync.sync.v1.CancelRunRequest
+	(*CancelRunResponse)(nil),          // 22: catalogsync.sync.v1.CancelRunResponse
+	(*ApproveRunRequest)(nil),          // 23: catalogsync.sync.v1.ApproveRunRequest
+	(*ApproveRunResponse)(nil),         // 24: catalogsync.sync.v1.ApproveRunResponse
+	(*RejectRunRequest)(nil),           // 25: catalogsync.sync.v1.RejectRunRequest
+	(*RejectRunResponse)(nil),          // 26: catalogsync.sync.v1.RejectRunResponse
+	(*ListChangesRequest)(nil),         // 27: catalogsync.sync.v1.ListChangesRequest
+	(*ListChangesResponse)(nil),        // 28: catalogsync.sync.v1.ListChangesResponse
+	(*ListOutcomesRequest)(nil),        // 29: catalogsync.sync.v1.ListOutcomesRequest
+	(*ListOutcomesResponse)(nil),       // 30: catalogsync.sync.v1.ListOutcomesResponse
+	(*WhyRequest)(nil),                 // 31: catalogsync.sync.v1.WhyRequest
+	(*WhyResponse)(nil),                // 32: catalogsync.sync.v1.WhyResponse
+	(*PersonAnswer)(nil),               // 33: catalogsync.sync.v1.PersonAnswer
+	(*PersonOutcome)(nil),              // 34: catalogsync.sync.v1.PersonOutcome
+	(*PersonForecast)(nil),             // 35: catalogsync.sync.v1.PersonForecast
+	(*Finding)(nil),                    // 36: catalogsync.sync.v1.Finding
+	(*DiagnoseRequest)(nil),            // 37: catalogsync.sync.v1.DiagnoseRequest
+	(*DoctorCase)(nil),                 // 38: catalogsync.sync.v1.DoctorCase
+	(*DiagnoseResponse)(nil),           // 39: catalogsync.sync.v1.DiagnoseResponse
+	(*OrgFacts)(nil),                   // 40: catalogsync.sync.v1.OrgFacts
+	(*UserFacts)(nil),                  // 41: catalogsync.sync.v1.UserFacts
+	(*Login)(nil),                      // 42: catalogsync.sync.v1.Login
+	(*GetSetupPackageRequest)(nil),     // 43: catalogsync.sync.v1.GetSetupPackageRequest
+	(*GetSetupPackageResponse)(nil),    // 44: catalogsync.sync.v1.GetSetupPackageResponse
+	(*ApplySetupRequest)(nil),          // 45: catalogsync.sync.v1.ApplySetupRequest
+	(*ApplySetupResponse)(nil),         // 46: catalogsync.sync.v1.ApplySetupResponse
+	(*DescribeObjectRequest)(nil),      // 47: catalogsync.sync.v1.DescribeObjectRequest
+	(*DescribeObjectResponse)(nil),     // 48: catalogsync.sync.v1.DescribeObjectResponse
+	(*RunSnapshot)(nil),                // 49: catalogsync.sync.v1.RunSnapshot
+	nil,                                // 50: catalogsync.sync.v1.Plan.UpdatesByFieldEntry
+	nil,                                // 51: catalogsync.sync.v1.Plan.RejectedByCodeEntry
+	nil,                                // 52: catalogsync.sync.v1.Plan.SkippedByRuleEntry
+	nil,                                // 53: catalogsync.sync.v1.Plan.ForecastByKindEntry
+	nil,                                // 54: catalogsync.sync.v1.Plan.LookupCreatesEntry
+	nil,                                // 55: catalogsync.sync.v1.PersonAnswer.PersonEntry
+	nil,                                // 56: catalogsync.sync.v1.PersonAnswer.RecordEntry
+	(*timestamppb.Timestamp)(nil),      // 57: google.protobuf.Timestamp
+	(*v1.Problem)(nil),                 // 58: catalogsync.mapper.v1.Problem
+	(*v11.Connection)(nil),             // 59: catalogsync.auth.v1.Connection
+	(*v11.TestConnectionResponse)(nil), // 60: catalogsync.auth.v1.TestConnectionResponse
+	(*v1.FieldMap)(nil),                // 61: catalogsync.mapper.v1.FieldMap
+	(*v12.ObjectDescribe)(nil),         // 62: catalogsync.salesforce.v1.ObjectDescribe
 }
 var file_catalogsync_sync_v1_sync_proto_depIdxs = []int32{
-	28, // 0: catalogsync.sync.v1.Plan.updates_by_field:type_name -> catalogsync.sync.v1.Plan.UpdatesByFieldEntry
-	29, // 1: catalogsync.sync.v1.Plan.rejected_by_code:type_name -> catalogsync.sync.v1.Plan.RejectedByCodeEntry
-	0,  // 2: catalogsync.sync.v1.Run.kind:type_name -> catalogsync.sync.v1.RunKind
-	1,  // 3: catalogsync.sync.v1.Run.trigger:type_name -> catalogsync.sync.v1.RunTrigger
-	2,  // 4: catalogsync.sync.v1.Run.state:type_name -> catalogsync.sync.v1.RunState
-	5,  // 5: catalogsync.sync.v1.Run.counts:type_name -> catalogsync.sync.v1.Counts
-	6,  // 6: catalogsync.sync.v1.Run.plan:type_name -> catalogsync.sync.v1.Plan
-	30, // 7: catalogsync.sync.v1.Run.requested_at:type_name -> google.protobuf.Timestamp
-	30, // 8: catalogsync.sync.v1.Run.started_at:type_name -> google.protobuf.Timestamp
-	30, // 9: catalogsync.sync.v1.Run.ended_at:type_name -> google.protobuf.Timestamp
-	3,  // 10: catalogsync.sync.v1.Change.action:type_name -> catalogsync.sync.v1.Action
-	9,  // 11: catalogsync.sync.v1.Change.fields:type_name -> catalogsync.sync.v1.FieldChange
-	4,  // 12: catalogsync.sync.v1.Outcome.kind:type_name -> catalogsync.sync.v1.OutcomeKind
-	0,  // 13: catalogsync.sync.v1.StartRunRequest.kind:type_name -> catalogsync.sync.v1.RunKind
-	1,  // 14: catalogsync.sync.v1.StartRunRequest.trigger:type_name -> catalogsync.sync.v1.RunTrigger
-	7,  // 15: catalogsync.sync.v1.StartRunResponse.run:type_name -> catalogsync.sync.v1.Run
-	7,  // 16: catalogsync.sync.v1.GetRunResponse.run:type_name -> catalogsync.sync.v1.Run
-	7,  // 17: catalogsync.sync.v1.ListRunsResponse.runs:type_name -> catalogsync.sync.v1.Run
-	7,  // 18: catalogsync.sync.v1.WatchRunResponse.run:type_name -> catalogsync.sync.v1.Run
-	7,  // 19: catalogsync.sync.v1.CancelRunResponse.run:type_name -> catalogsync.sync.v1.Run
-	3,  // 20: catalogsync.sync.v1.ListChangesRequest.action:type_name -> catalogsync.sync.v1.Action
-	8,  // 21: catalogsync.sync.v1.ListChangesResponse.changes:type_name -> catalogsync.sync.v1.Change
-	4,  // 22: catalogsync.sync.v1.ListOutcomesRequest.kinds:type_name -> catalogsync.sync.v1.OutcomeKind
-	10, // 23: catalogsync.sync.v1.ListOutcomesResponse.outcomes:type_name -> catalogsync.sync.v1.Outcome
-	31, // 24: catalogsync.sync.v1.DescribeObjectResponse.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
-	32, // 25: catalogsync.sync.v1.RunSnapshot.field_map:type_name -> catalogsync.mapper.v1.FieldMap
-	31, // 26: catalogsync.sync.v1.RunSnapshot.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
-	11, // 27: catalogsync.sync.v1.RunService.StartRun:input_type -> catalogsync.sync.v1.StartRunRequest
-	13, // 28: catalogsync.sync.v1.RunService.GetRun:input_type -> catalogsync.sync.v1.GetRunRequest
-	15, // 29: catalogsync.sync.v1.RunService.ListRuns:input_type -> catalogsync.sync.v1.ListRunsRequest
-	17, // 30: catalogsync.sync.v1.RunService.WatchRun:input_type -> catalogsync.sync.v1.WatchRunRequest
-	19, // 31: catalogsync.sync.v1.RunService.CancelRun:input_type -> catalogsync.sync.v1.CancelRunRequest
-	21, // 32: catalogsync.sync.v1.RunService.ListChanges:input_type -> catalogsync.sync.v1.ListChangesRequest
-	23, // 33: catalogsync.sync.v1.RunService.ListOutcomes:input_type -> catalogsync.sync.v1.ListOutcomesRequest
-	25, // 34: catalogsync.sync.v1.ObjectService.DescribeObject:input_type -> catalogsync.sync.v1.DescribeObjectRequest
-	12, // 35: catalogsync.sync.v1.RunService.StartRun:output_type -> catalogsync.sync.v1.StartRunResponse
-	14, // 36: catalogsync.sync.v1.RunService.GetRun:output_type -> catalogsync.sync.v1.GetRunResponse
-	16, // 37: catalogsync.sync.v1.RunService.ListRuns:output_type -> catalogsync.sync.v1.ListRunsResponse
-	18, // 38: catalogsync.sync.v1.RunService.WatchRun:output_type -> catalogsync.sync.v1.WatchRunResponse
-	20, // 39: catalogsync.sync.v1.RunService.CancelRun:output_type -> catalogsync.sync.v1.CancelRunResponse
-	22, // 40: catalogsync.sync.v1.RunService.ListChanges:output_type -> catalogsync.sync.v1.ListChangesResponse
-	24, // 41: catalogsync.sync.v1.RunService.ListOutcomes:output_type -> catalogsync.sync.v1.ListOutcomesResponse
-	26, // 42: catalogsync.sync.v1.ObjectService.DescribeObject:output_type -> catalogsync.sync.v1.DescribeObjectResponse
-	35, // [35:43] is the sub-list for method output_type
-	27, // [27:35] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	50, // 0: catalogsync.sync.v1.Plan.updates_by_field:type_name -> catalogsync.sync.v1.Plan.UpdatesByFieldEntry
+	51, // 1: catalogsync.sync.v1.Plan.rejected_by_code:type_name -> catalogsync.sync.v1.Plan.RejectedByCodeEntry
+	52, // 2: catalogsync.sync.v1.Plan.skipped_by_rule:type_name -> catalogsync.sync.v1.Plan.SkippedByRuleEntry
+	53, // 3: catalogsync.sync.v1.Plan.forecast_by_kind:type_name -> catalogsync.sync.v1.Plan.ForecastByKindEntry
+	54, // 4: catalogsync.sync.v1.Plan.lookup_creates:type_name -> catalogsync.sync.v1.Plan.LookupCreatesEntry
+	57, // 5: catalogsync.sync.v1.Hold.held_at:type_name -> google.protobuf.Timestamp
+	57, // 6: catalogsync.sync.v1.Hold.expires_at:type_name -> google.protobuf.Timestamp
+	57, // 7: catalogsync.sync.v1.Hold.decided_at:type_name -> google.protobuf.Timestamp
+	0,  // 8: catalogsync.sync.v1.Run.kind:type_name -> catalogsync.sync.v1.RunKind
+	1,  // 9: catalogsync.sync.v1.Run.trigger:type_name -> catalogsync.sync.v1.RunTrigger
+	2,  // 10: catalogsync.sync.v1.Run.state:type_name -> catalogsync.sync.v1.RunState
+	6,  // 11: catalogsync.sync.v1.Run.counts:type_name -> catalogsync.sync.v1.Counts
+	7,  // 12: catalogsync.sync.v1.Run.plan:type_name -> catalogsync.sync.v1.Plan
+	57, // 13: catalogsync.sync.v1.Run.requested_at:type_name -> google.protobuf.Timestamp
+	57, // 14: catalogsync.sync.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	57, // 15: catalogsync.sync.v1.Run.ended_at:type_name -> google.protobuf.Timestamp
+	8,  // 16: catalogsync.sync.v1.Run.hold:type_name -> catalogsync.sync.v1.Hold
+	58, // 17: catalogsync.sync.v1.Run.notes:type_name -> catalogsync.mapper.v1.Problem
+	3,  // 18: catalogsync.sync.v1.Change.action:type_name -> catalogsync.sync.v1.Action
+	11, // 19: catalogsync.sync.v1.Change.fields:type_name -> catalogsync.sync.v1.FieldChange
+	4,  // 20: catalogsync.sync.v1.Outcome.kind:type_name -> catalogsync.sync.v1.OutcomeKind
+	0,  // 21: catalogsync.sync.v1.StartRunRequest.kind:type_name -> catalogsync.sync.v1.RunKind
+	1,  // 22: catalogsync.sync.v1.StartRunRequest.trigger:type_name -> catalogsync.sync.v1.RunTrigger
+	9,  // 23: catalogsync.sync.v1.StartRunResponse.run:type_name -> catalogsync.sync.v1.Run
+	9,  // 24: catalogsync.sync.v1.GetRunResponse.run:type_name -> catalogsync.sync.v1.Run
+	9,  // 25: catalogsync.sync.v1.ListRunsResponse.runs:type_name -> catalogsync.sync.v1.Run
+	9,  // 26: catalogsync.sync.v1.WatchRunResponse.run:type_name -> catalogsync.sync.v1.Run
+	9,  // 27: catalogsync.sync.v1.CancelRunResponse.run:type_name -> catalogsync.sync.v1.Run
+	9,  // 28: catalogsync.sync.v1.ApproveRunResponse.run:type_name -> catalogsync.sync.v1.Run
+	9,  // 29: catalogsync.sync.v1.RejectRunResponse.run:type_name -> catalogsync.sync.v1.Run
+	3,  // 30: catalogsync.sync.v1.ListChangesRequest.action:type_name -> catalogsync.sync.v1.Action
+	10, // 31: catalogsync.sync.v1.ListChangesResponse.changes:type_name -> catalogsync.sync.v1.Change
+	4,  // 32: catalogsync.sync.v1.ListOutcomesRequest.kinds:type_name -> catalogsync.sync.v1.OutcomeKind
+	12, // 33: catalogsync.sync.v1.ListOutcomesResponse.outcomes:type_name -> catalogsync.sync.v1.Outcome
+	33, // 34: catalogsync.sync.v1.WhyResponse.people:type_name -> catalogsync.sync.v1.PersonAnswer
+	55, // 35: catalogsync.sync.v1.PersonAnswer.person:type_name -> catalogsync.sync.v1.PersonAnswer.PersonEntry
+	34, // 36: catalogsync.sync.v1.PersonAnswer.history:type_name -> catalogsync.sync.v1.PersonOutcome
+	35, // 37: catalogsync.sync.v1.PersonAnswer.next:type_name -> catalogsync.sync.v1.PersonForecast
+	56, // 38: catalogsync.sync.v1.PersonAnswer.record:type_name -> catalogsync.sync.v1.PersonAnswer.RecordEntry
+	57, // 39: catalogsync.sync.v1.PersonOutcome.at:type_name -> google.protobuf.Timestamp
+	12, // 40: catalogsync.sync.v1.PersonOutcome.outcome:type_name -> catalogsync.sync.v1.Outcome
+	10, // 41: catalogsync.sync.v1.PersonForecast.change:type_name -> catalogsync.sync.v1.Change
+	12, // 42: catalogsync.sync.v1.PersonForecast.outcome:type_name -> catalogsync.sync.v1.Outcome
+	5,  // 43: catalogsync.sync.v1.Finding.severity:type_name -> catalogsync.sync.v1.Severity
+	38, // 44: catalogsync.sync.v1.DiagnoseRequest.case:type_name -> catalogsync.sync.v1.DoctorCase
+	59, // 45: catalogsync.sync.v1.DoctorCase.connection:type_name -> catalogsync.auth.v1.Connection
+	60, // 46: catalogsync.sync.v1.DoctorCase.test:type_name -> catalogsync.auth.v1.TestConnectionResponse
+	61, // 47: catalogsync.sync.v1.DoctorCase.field_map:type_name -> catalogsync.mapper.v1.FieldMap
+	36, // 48: catalogsync.sync.v1.DiagnoseResponse.findings:type_name -> catalogsync.sync.v1.Finding
+	40, // 49: catalogsync.sync.v1.DiagnoseResponse.org:type_name -> catalogsync.sync.v1.OrgFacts
+	41, // 50: catalogsync.sync.v1.DiagnoseResponse.user:type_name -> catalogsync.sync.v1.UserFacts
+	42, // 51: catalogsync.sync.v1.DiagnoseResponse.logins:type_name -> catalogsync.sync.v1.Login
+	57, // 52: catalogsync.sync.v1.Login.at:type_name -> google.protobuf.Timestamp
+	38, // 53: catalogsync.sync.v1.GetSetupPackageRequest.case:type_name -> catalogsync.sync.v1.DoctorCase
+	38, // 54: catalogsync.sync.v1.ApplySetupRequest.case:type_name -> catalogsync.sync.v1.DoctorCase
+	36, // 55: catalogsync.sync.v1.ApplySetupResponse.steps:type_name -> catalogsync.sync.v1.Finding
+	62, // 56: catalogsync.sync.v1.DescribeObjectResponse.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	61, // 57: catalogsync.sync.v1.RunSnapshot.field_map:type_name -> catalogsync.mapper.v1.FieldMap
+	62, // 58: catalogsync.sync.v1.RunSnapshot.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	62, // 59: catalogsync.sync.v1.RunSnapshot.related:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	57, // 60: catalogsync.sync.v1.RunSnapshot.now:type_name -> google.protobuf.Timestamp
+	13, // 61: catalogsync.sync.v1.RunService.StartRun:input_type -> catalogsync.sync.v1.StartRunRequest
+	15, // 62: catalogsync.sync.v1.RunService.GetRun:input_type -> catalogsync.sync.v1.GetRunRequest
+	17, // 63: catalogsync.sync.v1.RunService.ListRuns:input_type -> catalogsync.sync.v1.ListRunsRequest
+	19, // 64: catalogsync.sync.v1.RunService.WatchRun:input_type -> catalogsync.sync.v1.WatchRunRequest
+	21, // 65: catalogsync.sync.v1.RunService.CancelRun:input_type -> catalogsync.sync.v1.CancelRunRequest
+	23, // 66: catalogsync.sync.v1.RunService.ApproveRun:input_type -> catalogsync.sync.v1.ApproveRunRequest
+	25, // 67: catalogsync.sync.v1.RunService.RejectRun:input_type -> catalogsync.sync.v1.RejectRunRequest
+	27, // 68: catalogsync.sync.v1.RunService.ListChanges:input_type -> catalogsync.sync.v1.ListChangesRequest
+	29, // 69: catalogsync.sync.v1.RunService.ListOutcomes:input_type -> catalogsync.sync.v1.ListOutcomesRequest
+	47, // 70: catalogsync.sync.v1.ObjectService.DescribeObject:input_type -> catalogsync.sync.v1.DescribeObjectRequest
+	31, // 71: catalogsync.sync.v1.WhyService.Why:input_type -> catalogsync.sync.v1.WhyRequest
+	37, // 72: catalogsync.sync.v1.DoctorService.Diagnose:input_type -> catalogsync.sync.v1.DiagnoseRequest
+	43, // 73: catalogsync.sync.v1.DoctorService.GetSetupPackage:input_type -> catalogsync.sync.v1.GetSetupPackageRequest
+	45, // 74: catalogsync.sync.v1.DoctorService.ApplySetup:input_type -> catalogsync.sync.v1.ApplySetupRequest
+	14, // 75: catalogsync.sync.v1.RunService.StartRun:output_type -> catalogsync.sync.v1.StartRunResponse
+	16, // 76: catalogsync.sync.v1.RunService.GetRun:output_type -> catalogsync.sync.v1.GetRunResponse
+	18, // 77: catalogsync.sync.v1.RunService.ListRuns:output_type -> catalogsync.sync.v1.ListRunsResponse
+	20, // 78: catalogsync.sync.v1.RunService.WatchRun:output_type -> catalogsync.sync.v1.WatchRunResponse
+	22, // 79: catalogsync.sync.v1.RunService.CancelRun:output_type -> catalogsync.sync.v1.CancelRunResponse
+	24, // 80: catalogsync.sync.v1.RunService.ApproveRun:output_type -> catalogsync.sync.v1.ApproveRunResponse
+	26, // 81: catalogsync.sync.v1.RunService.RejectRun:output_type -> catalogsync.sync.v1.RejectRunResponse
+	28, // 82: catalogsync.sync.v1.RunService.ListChanges:output_type -> catalogsync.sync.v1.ListChangesResponse
+	30, // 83: catalogsync.sync.v1.RunService.ListOutcomes:output_type -> catalogsync.sync.v1.ListOutcomesResponse
+	48, // 84: catalogsync.sync.v1.ObjectService.DescribeObject:output_type -> catalogsync.sync.v1.DescribeObjectResponse
+	32, // 85: catalogsync.sync.v1.WhyService.Why:output_type -> catalogsync.sync.v1.WhyResponse
+	39, // 86: catalogsync.sync.v1.DoctorService.Diagnose:output_type -> catalogsync.sync.v1.DiagnoseResponse
+	44, // 87: catalogsync.sync.v1.DoctorService.GetSetupPackage:output_type -> catalogsync.sync.v1.GetSetupPackageResponse
+	46, // 88: catalogsync.sync.v1.DoctorService.ApplySetup:output_type -> catalogsync.sync.v1.ApplySetupResponse
+	75, // [75:89] is the sub-list for method output_type
+	61, // [61:75] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_catalogsync_sync_v1_sync_proto_init() }
@@ -2417,10 +4547,10 @@ func file_catalogsync_sync_v1_sync_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catalogsync_sync_v1_sync_proto_rawDesc), len(file_catalogsync_sync_v1_sync_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   25,
+			NumEnums:      6,
+			NumMessages:   51,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   4,
 		},
 		GoTypes:           file_catalogsync_sync_v1_sync_proto_goTypes,
 		DependencyIndexes: file_catalogsync_sync_v1_sync_proto_depIdxs,

@@ -26,6 +26,8 @@ const (
 	RunService_ListRuns_FullMethodName     = "/catalogsync.sync.v1.RunService/ListRuns"
 	RunService_WatchRun_FullMethodName     = "/catalogsync.sync.v1.RunService/WatchRun"
 	RunService_CancelRun_FullMethodName    = "/catalogsync.sync.v1.RunService/CancelRun"
+	RunService_ApproveRun_FullMethodName   = "/catalogsync.sync.v1.RunService/ApproveRun"
+	RunService_RejectRun_FullMethodName    = "/catalogsync.sync.v1.RunService/RejectRun"
 	RunService_ListChanges_FullMethodName  = "/catalogsync.sync.v1.RunService/ListChanges"
 	RunService_ListOutcomes_FullMethodName = "/catalogsync.sync.v1.RunService/ListOutcomes"
 )
@@ -49,6 +51,11 @@ type RunServiceClient interface {
 	// CancelRun stops sending, aborts Bulk jobs and closes the run; rows not sent end deferred. A run that has ended is
 	// left as it is.
 	CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*CancelRunResponse, error)
+	// ApproveRun lets a held run go on. The approval is for the plan with the hash that the caller saw: FAILED_PRECONDITION
+	// with reason other_plan for any other.
+	ApproveRun(ctx context.Context, in *ApproveRunRequest, opts ...grpc.CallOption) (*ApproveRunResponse, error)
+	// RejectRun ends a held run; nothing is written and its people end deferred.
+	RejectRun(ctx context.Context, in *RejectRunRequest, opts ...grpc.CallOption) (*RejectRunResponse, error)
 	// ListChanges returns the planned changes of a run, page by page, in no particular but a stable order. They are kept
 	// for as long as the run's outcomes.
 	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
@@ -123,6 +130,26 @@ func (c *runServiceClient) CancelRun(ctx context.Context, in *CancelRunRequest, 
 	return out, nil
 }
 
+func (c *runServiceClient) ApproveRun(ctx context.Context, in *ApproveRunRequest, opts ...grpc.CallOption) (*ApproveRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApproveRunResponse)
+	err := c.cc.Invoke(ctx, RunService_ApproveRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runServiceClient) RejectRun(ctx context.Context, in *RejectRunRequest, opts ...grpc.CallOption) (*RejectRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RejectRunResponse)
+	err := c.cc.Invoke(ctx, RunService_RejectRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *runServiceClient) ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListChangesResponse)
@@ -162,6 +189,11 @@ type RunServiceServer interface {
 	// CancelRun stops sending, aborts Bulk jobs and closes the run; rows not sent end deferred. A run that has ended is
 	// left as it is.
 	CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error)
+	// ApproveRun lets a held run go on. The approval is for the plan with the hash that the caller saw: FAILED_PRECONDITION
+	// with reason other_plan for any other.
+	ApproveRun(context.Context, *ApproveRunRequest) (*ApproveRunResponse, error)
+	// RejectRun ends a held run; nothing is written and its people end deferred.
+	RejectRun(context.Context, *RejectRunRequest) (*RejectRunResponse, error)
 	// ListChanges returns the planned changes of a run, page by page, in no particular but a stable order. They are kept
 	// for as long as the run's outcomes.
 	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
@@ -191,6 +223,12 @@ func (UnimplementedRunServiceServer) WatchRun(*WatchRunRequest, grpc.ServerStrea
 }
 func (UnimplementedRunServiceServer) CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelRun not implemented")
+}
+func (UnimplementedRunServiceServer) ApproveRun(context.Context, *ApproveRunRequest) (*ApproveRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApproveRun not implemented")
+}
+func (UnimplementedRunServiceServer) RejectRun(context.Context, *RejectRunRequest) (*RejectRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RejectRun not implemented")
 }
 func (UnimplementedRunServiceServer) ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListChanges not implemented")
@@ -302,6 +340,42 @@ func _RunService_CancelRun_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RunService_ApproveRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunServiceServer).ApproveRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunService_ApproveRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunServiceServer).ApproveRun(ctx, req.(*ApproveRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RunService_RejectRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RejectRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunServiceServer).RejectRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunService_RejectRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunServiceServer).RejectRun(ctx, req.(*RejectRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RunService_ListChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListChangesRequest)
 	if err := dec(in); err != nil {
@@ -360,6 +434,14 @@ var RunService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CancelRun",
 			Handler:    _RunService_CancelRun_Handler,
+		},
+		{
+			MethodName: "ApproveRun",
+			Handler:    _RunService_ApproveRun_Handler,
+		},
+		{
+			MethodName: "RejectRun",
+			Handler:    _RunService_RejectRun_Handler,
 		},
 		{
 			MethodName: "ListChanges",
@@ -482,6 +564,306 @@ var ObjectService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DescribeObject",
 			Handler:    _ObjectService_DescribeObject_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "catalogsync/sync/v1/sync.proto",
+}
+
+const (
+	WhyService_Why_FullMethodName = "/catalogsync.sync.v1.WhyService/Why"
+)
+
+// WhyServiceClient is the client API for WhyService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// WhyService answers for one person over all runs.
+type WhyServiceClient interface {
+	// Why says who the person is, which rule or version decided, what each run did, what Salesforce answered, and, computed
+	// live against the org, what the next run would do. NOT_FOUND when nobody in the Catalog and no run knows the person.
+	Why(ctx context.Context, in *WhyRequest, opts ...grpc.CallOption) (*WhyResponse, error)
+}
+
+type whyServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewWhyServiceClient(cc grpc.ClientConnInterface) WhyServiceClient {
+	return &whyServiceClient{cc}
+}
+
+func (c *whyServiceClient) Why(ctx context.Context, in *WhyRequest, opts ...grpc.CallOption) (*WhyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhyResponse)
+	err := c.cc.Invoke(ctx, WhyService_Why_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// WhyServiceServer is the server API for WhyService service.
+// All implementations must embed UnimplementedWhyServiceServer
+// for forward compatibility.
+//
+// WhyService answers for one person over all runs.
+type WhyServiceServer interface {
+	// Why says who the person is, which rule or version decided, what each run did, what Salesforce answered, and, computed
+	// live against the org, what the next run would do. NOT_FOUND when nobody in the Catalog and no run knows the person.
+	Why(context.Context, *WhyRequest) (*WhyResponse, error)
+	mustEmbedUnimplementedWhyServiceServer()
+}
+
+// UnimplementedWhyServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedWhyServiceServer struct{}
+
+func (UnimplementedWhyServiceServer) Why(context.Context, *WhyRequest) (*WhyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Why not implemented")
+}
+func (UnimplementedWhyServiceServer) mustEmbedUnimplementedWhyServiceServer() {}
+func (UnimplementedWhyServiceServer) testEmbeddedByValue()                    {}
+
+// UnsafeWhyServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to WhyServiceServer will
+// result in compilation errors.
+type UnsafeWhyServiceServer interface {
+	mustEmbedUnimplementedWhyServiceServer()
+}
+
+func RegisterWhyServiceServer(s grpc.ServiceRegistrar, srv WhyServiceServer) {
+	// If the following call panics, it indicates UnimplementedWhyServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&WhyService_ServiceDesc, srv)
+}
+
+func _WhyService_Why_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WhyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WhyServiceServer).Why(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WhyService_Why_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WhyServiceServer).Why(ctx, req.(*WhyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// WhyService_ServiceDesc is the grpc.ServiceDesc for WhyService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var WhyService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "catalogsync.sync.v1.WhyService",
+	HandlerType: (*WhyServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Why",
+			Handler:    _WhyService_Why_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "catalogsync/sync/v1/sync.proto",
+}
+
+const (
+	DoctorService_Diagnose_FullMethodName        = "/catalogsync.sync.v1.DoctorService/Diagnose"
+	DoctorService_GetSetupPackage_FullMethodName = "/catalogsync.sync.v1.DoctorService/GetSetupPackage"
+	DoctorService_ApplySetup_FullMethodName      = "/catalogsync.sync.v1.DoctorService/ApplySetup"
+)
+
+// DoctorServiceClient is the client API for DoctorService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// DoctorService examines a connection and sets up what the product needs in the org.
+type DoctorServiceClient interface {
+	// Diagnose examines the connection: sign-in, org, user, scopes, rights, fields, allocation and login history.
+	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
+	// GetSetupPackage returns a metadata package, to be deployed by an admin's tool, with the permission set and the
+	// external id field that the product needs.
+	GetSetupPackage(ctx context.Context, in *GetSetupPackageRequest, opts ...grpc.CallOption) (*GetSetupPackageResponse, error)
+	// ApplySetup makes the same things through the Tooling API. What is there already stays.
+	ApplySetup(ctx context.Context, in *ApplySetupRequest, opts ...grpc.CallOption) (*ApplySetupResponse, error)
+}
+
+type doctorServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewDoctorServiceClient(cc grpc.ClientConnInterface) DoctorServiceClient {
+	return &doctorServiceClient{cc}
+}
+
+func (c *doctorServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiagnoseResponse)
+	err := c.cc.Invoke(ctx, DoctorService_Diagnose_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *doctorServiceClient) GetSetupPackage(ctx context.Context, in *GetSetupPackageRequest, opts ...grpc.CallOption) (*GetSetupPackageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetSetupPackageResponse)
+	err := c.cc.Invoke(ctx, DoctorService_GetSetupPackage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *doctorServiceClient) ApplySetup(ctx context.Context, in *ApplySetupRequest, opts ...grpc.CallOption) (*ApplySetupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApplySetupResponse)
+	err := c.cc.Invoke(ctx, DoctorService_ApplySetup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// DoctorServiceServer is the server API for DoctorService service.
+// All implementations must embed UnimplementedDoctorServiceServer
+// for forward compatibility.
+//
+// DoctorService examines a connection and sets up what the product needs in the org.
+type DoctorServiceServer interface {
+	// Diagnose examines the connection: sign-in, org, user, scopes, rights, fields, allocation and login history.
+	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
+	// GetSetupPackage returns a metadata package, to be deployed by an admin's tool, with the permission set and the
+	// external id field that the product needs.
+	GetSetupPackage(context.Context, *GetSetupPackageRequest) (*GetSetupPackageResponse, error)
+	// ApplySetup makes the same things through the Tooling API. What is there already stays.
+	ApplySetup(context.Context, *ApplySetupRequest) (*ApplySetupResponse, error)
+	mustEmbedUnimplementedDoctorServiceServer()
+}
+
+// UnimplementedDoctorServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedDoctorServiceServer struct{}
+
+func (UnimplementedDoctorServiceServer) Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Diagnose not implemented")
+}
+func (UnimplementedDoctorServiceServer) GetSetupPackage(context.Context, *GetSetupPackageRequest) (*GetSetupPackageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSetupPackage not implemented")
+}
+func (UnimplementedDoctorServiceServer) ApplySetup(context.Context, *ApplySetupRequest) (*ApplySetupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApplySetup not implemented")
+}
+func (UnimplementedDoctorServiceServer) mustEmbedUnimplementedDoctorServiceServer() {}
+func (UnimplementedDoctorServiceServer) testEmbeddedByValue()                       {}
+
+// UnsafeDoctorServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to DoctorServiceServer will
+// result in compilation errors.
+type UnsafeDoctorServiceServer interface {
+	mustEmbedUnimplementedDoctorServiceServer()
+}
+
+func RegisterDoctorServiceServer(s grpc.ServiceRegistrar, srv DoctorServiceServer) {
+	// If the following call panics, it indicates UnimplementedDoctorServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&DoctorService_ServiceDesc, srv)
+}
+
+func _DoctorService_Diagnose_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiagnoseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DoctorServiceServer).Diagnose(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DoctorService_Diagnose_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DoctorServiceServer).Diagnose(ctx, req.(*DiagnoseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DoctorService_GetSetupPackage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSetupPackageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DoctorServiceServer).GetSetupPackage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DoctorService_GetSetupPackage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DoctorServiceServer).GetSetupPackage(ctx, req.(*GetSetupPackageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DoctorService_ApplySetup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplySetupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DoctorServiceServer).ApplySetup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DoctorService_ApplySetup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DoctorServiceServer).ApplySetup(ctx, req.(*ApplySetupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// DoctorService_ServiceDesc is the grpc.ServiceDesc for DoctorService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var DoctorService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "catalogsync.sync.v1.DoctorService",
+	HandlerType: (*DoctorServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Diagnose",
+			Handler:    _DoctorService_Diagnose_Handler,
+		},
+		{
+			MethodName: "GetSetupPackage",
+			Handler:    _DoctorService_GetSetupPackage_Handler,
+		},
+		{
+			MethodName: "ApplySetup",
+			Handler:    _DoctorService_ApplySetup_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

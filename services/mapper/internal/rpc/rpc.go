@@ -59,7 +59,10 @@ func Problems(problems []values.Problem) []*mapperv1.Problem {
 	}
 	out := make([]*mapperv1.Problem, len(problems))
 	for i, p := range problems {
-		out[i] = &mapperv1.Problem{Code: p.Code, Field: p.Field, Message: p.Message, Advisory: p.Advisory}
+		out[i] = &mapperv1.Problem{Code: p.Code, Field: p.Field, Message: p.Message, Scope: mapperv1.Scope_SCOPE_MAP}
+		if p.Advisory {
+			out[i].Scope = mapperv1.Scope_SCOPE_PERSON
+		}
 	}
 	return out
 }

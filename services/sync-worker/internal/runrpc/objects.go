@@ -16,8 +16,8 @@ import (
 type Objects struct {
 	syncv1.UnimplementedObjectServiceServer
 	Connections authv1.ConnectionServiceClient
-	// Client returns a client of a connection's org.
-	Client func(connectionID string) (*salesforce.Client, error)
+	// Client returns a client of a connection's org; the grant lets it have the access token.
+	Client func(connectionID, grant string) (*salesforce.Client, error)
 }
 
 // DescribeObject asks the org for the describe of an object.
@@ -29,7 +29,7 @@ func (s *Objects) DescribeObject(ctx context.Context, req *syncv1.DescribeObject
 	if err := salesforce.Identifier(req.GetObject()); err != nil {
 		return nil, errs.Wrap(err, errs.Invalid, "bad_object", "%q is no API name of an object, such as Contact.", req.GetObject())
 	}
-	client, err := s.Client(res.GetConnection().GetId())
+	client, err := s.Client(res.GetConnection().GetId(), req.GetGrant())
 	if err != nil {
 		return nil, err
 	}

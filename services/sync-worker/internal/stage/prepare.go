@@ -45,7 +45,7 @@ func (w *work) prepare(ctx context.Context) error {
 	}
 	var texts []string
 	for _, p := range drift.GetProblems() {
-		if !p.GetAdvisory() { // such a one concerns single people, whom the plan rejects
+		if p.GetScope() != mapperv1.Scope_SCOPE_PERSON { // such a one concerns single people, whom the plan rejects
 			texts = append(texts, p.GetMessage())
 		}
 	}

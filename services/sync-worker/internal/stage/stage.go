@@ -226,7 +226,9 @@ func (w *work) client() (*salesforce.Client, error) {
 	}
 	c, err := salesforce.New(salesforce.Options{
 		HTTP: w.HTTP, Policy: w.Policy, APIVersion: w.Settings.APIVersion, Log: w.Log,
-		Tokens:     &tokens{client: w.Tokens, connection: w.run.ConnectionID, run: w.run.ID, org: w.run.OrgID, held: w.lease.Held},
+		Tokens: &tokens{client: w.Tokens, connection: w.run.ConnectionID, org: w.run.OrgID, held: w.lease.Held, lease: &authv1.TaskLease{
+			RunId: w.run.ID, Stage: string(w.task.Stage), Number: int32(w.task.Number), Epoch: w.task.Epoch,
+		}},
 		ClientName: "catalogsync", CallOptions: fmt.Sprintf("%s/%s/%d", w.run.ID, w.task.Name(), w.task.Epoch),
 		OnCall: func(ctx context.Context, i salesforce.CallInfo) {
 			if i.Counted {
@@ -271,16 +273,19 @@ var ErrOtherOrg = errors.New("the connection leads to another org than when the 
 
 // tokens gets access tokens from auth.
 type tokens struct {
-	client               authv1.TokenServiceClient
-	connection, run, org string
+	client          authv1.TokenServiceClient
+	connection, org string
+	// lease names the task that the token is for; outside of runs grant lets one request have it.
+	lease *authv1.TaskLease
+	grant string
 	// held refuses a token once the task's lease has run out. A token is asked for right before each exchange, so this is
 	// the last look before a call: this process may have stood still since the lease was renewed for it.
 	held func() error
 }
 
-// NewTokens returns the access tokens of a connection, outside of any run.
-func NewTokens(client authv1.TokenServiceClient, connection string) salesforce.TokenSource {
-	return &tokens{client: client, connection: connection}
+// NewTokens returns the access tokens of a connection for one request, outside of any run.
+func NewTokens(client authv1.TokenServiceClient, connection, grant string) salesforce.TokenSource {
+	return &tokens{client: client, connection: connection, grant: grant}
 }
 
 func (t *tokens) Token(ctx context.Context) (salesforce.Token, error) { return t.get(ctx, "") }
@@ -291,7 +296,7 @@ func (t *tokens) Reject(ctx context.Context, bad salesforce.Token) (salesforce.T
 
 func (t *tokens) get(ctx context.Context, rejected string) (salesforce.Token, error) {
 	res, err := t.client.GetAccessToken(ctx, &authv1.GetAccessTokenRequest{
-		ConnectionId: t.connection, RunId: t.run, RejectedAccessToken: rejected,
+		ConnectionId: t.connection, Lease: t.lease, Grant: t.grant, RejectedAccessToken: rejected,
 	})
 	if err != nil {
 		return salesforce.Token{}, err

@@ -112,7 +112,7 @@ func (w *world) openLedger(holder string, ttl time.Duration) *ledger.Ledger {
 func (w *world) saveSnapshot(hc *http.Client, policy salesforce.HostPolicy, external string) {
 	w.t.Helper()
 	client, err := salesforce.New(salesforce.Options{
-		HTTP: hc, Policy: policy, APIVersion: "67.0", ClientName: "catalogsync", Tokens: stage.NewTokens(w.tokens, "con_1"),
+		HTTP: hc, Policy: policy, APIVersion: "67.0", ClientName: "catalogsync", Tokens: stage.NewTokens(w.tokens, "con_1", ""),
 	})
 	if err != nil {
 		w.t.Fatal(err)
