@@ -4060,7 +4060,11 @@ func (x *CheckFieldMapRequest) GetRelated() []*v1.ObjectDescribe {
 type CheckFieldMapResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty where nothing does.
-	Problems      []*Problem `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []*Problem `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
+	// Salesforce fields that pairs, rules, expressions and policies read from records, besides the targets.
+	RecordFields []string `protobuf:"bytes,2,rep,name=record_fields,json=recordFields,proto3" json:"record_fields,omitempty"`
+	// Catalog fields that they read from people.
+	PersonFields  []string `protobuf:"bytes,3,rep,name=person_fields,json=personFields,proto3" json:"person_fields,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4098,6 +4102,20 @@ func (*CheckFieldMapResponse) Descriptor() ([]byte, []int) {
 func (x *CheckFieldMapResponse) GetProblems() []*Problem {
 	if x != nil {
 		return x.Problems
+	}
+	return nil
+}
+
+func (x *CheckFieldMapResponse) GetRecordFields() []string {
+	if x != nil {
+		return x.RecordFields
+	}
+	return nil
+}
+
+func (x *CheckFieldMapResponse) GetPersonFields() []string {
+	if x != nil {
+		return x.PersonFields
 	}
 	return nil
 }
@@ -4341,9 +4359,11 @@ const file_catalogsync_mapper_v1_mapper_proto_rawDesc = "" +
 	"\x14CheckFieldMapRequest\x12<\n" +
 	"\tfield_map\x18\x01 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\bfieldMap\x12E\n" +
 	"\bdescribe\x18\x02 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\x12C\n" +
-	"\arelated\x18\x03 \x03(\v2).catalogsync.salesforce.v1.ObjectDescribeR\arelated\"S\n" +
+	"\arelated\x18\x03 \x03(\v2).catalogsync.salesforce.v1.ObjectDescribeR\arelated\"\x9d\x01\n" +
 	"\x15CheckFieldMapResponse\x12:\n" +
-	"\bproblems\x18\x01 \x03(\v2\x1e.catalogsync.mapper.v1.ProblemR\bproblems*Q\n" +
+	"\bproblems\x18\x01 \x03(\v2\x1e.catalogsync.mapper.v1.ProblemR\bproblems\x12#\n" +
+	"\rrecord_fields\x18\x02 \x03(\tR\frecordFields\x12#\n" +
+	"\rperson_fields\x18\x03 \x03(\tR\fpersonFields*Q\n" +
 	"\tDirection\x12\x19\n" +
 	"\x15DIRECTION_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fDIRECTION_WRITE\x10\x01\x12\x14\n" +

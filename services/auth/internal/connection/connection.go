@@ -33,8 +33,26 @@ const (
 // Flow is how a connection gets its access tokens.
 type Flow string
 
-// ClientCredentials is the client credentials flow.
-const ClientCredentials Flow = "client_credentials"
+// The flows.
+const (
+	// ClientCredentials is the client credentials flow.
+	ClientCredentials Flow = "client_credentials"
+	// WebServer is the web server flow with PKCE.
+	WebServer Flow = "web_server"
+	// JWTBearer is the JWT bearer flow.
+	JWTBearer Flow = "jwt_bearer"
+)
+
+// Purpose is what a connection is for.
+type Purpose string
+
+// The purposes.
+const (
+	// WriteTarget is the org that people are written to and imported from. A tenant has at most one.
+	WriteTarget Purpose = "write_target"
+	// Source is an org that is only read. A tenant has any number.
+	Source Purpose = "source"
+)
 
 // Connection is the link of one tenant to one org.
 type Connection struct {
@@ -58,12 +76,34 @@ type Connection struct {
 	LinkedAt time.Time `json:"linked_at"`
 	// CredentialVersion names the sealed credentials in force.
 	CredentialVersion int64 `json:"credential_version"`
+
+	Purpose      Purpose  `json:"purpose,omitempty"`
+	CompanyNames []string `json:"company_names,omitempty"`
+	// OrgName is what the org calls itself; empty when it may not be read.
+	OrgName string `json:"org_name,omitempty"`
+	// UserEmail is the connected user's e-mail, which may differ from the username.
+	UserEmail string `json:"user_email,omitempty"`
+	// Scopes are what Salesforce granted; empty where it does not say.
+	Scopes []string `json:"scopes,omitempty"`
+	// ReasonCode is the stable form of Reason.
+	ReasonCode string `json:"reason_code,omitempty"`
+	// TokenAt is when Salesforce last gave an access token.
+	TokenAt    time.Time `json:"token_at,omitzero"`
+	UnlinkedAt time.Time `json:"unlinked_at,omitzero"`
+	// ClientID is the app's consumer key, which is no secret.
+	ClientID string `json:"client_id,omitempty"`
 }
 
 // Credentials are what a connection signs in with. Which fields are set follows from the flow.
 type Credentials struct {
 	ClientID     string
 	ClientSecret config.Secret
+	// RefreshToken belongs to the web server flow.
+	RefreshToken config.Secret
+	// PrivateKey, PEM in PKCS 8, Username and Audience belong to the JWT bearer flow.
+	PrivateKey config.Secret
+	Username   string
+	Audience   string
 }
 
 // NeedsReconnectError is what is said to whoever wants to use a connection that Salesforce refuses.
