@@ -289,7 +289,7 @@ func TestCheckFieldMap(t *testing.T) {
 	if err != nil || len(got.GetProblems()) != 2 {
 		t.Fatalf("problems %v, %v", got, err)
 	}
-	if p := got.GetProblems()[0]; p.GetCode() != "field_shorter" || p.GetField() != "Title" || !p.GetScope() == mapperv1.Scope_SCOPE_PERSON {
+	if p := got.GetProblems()[0]; p.GetCode() != "field_shorter" || p.GetField() != "Title" || p.GetScope() != mapperv1.Scope_SCOPE_PERSON {
 		t.Errorf("problem %v", p)
 	}
 	if p := got.GetProblems()[1]; p.GetCode() != "not_writable" || p.GetField() != "Phone" || p.GetScope() == mapperv1.Scope_SCOPE_PERSON {
