@@ -45,33 +45,73 @@ func New(http *http.Client, policy salesforce.HostPolicy) *Client {
 // [*Refusal] when Salesforce says no, a [*NoAnswer] when it says nothing of use, and a [*Untrusted] when the answer is
 // not to be believed.
 func (c *Client) Token(ctx context.Context, host string, creds ClientCredentials) (Token, error) {
+	return c.ask(ctx, host, request{grantType: "client_credentials", clientID: creds.ClientID, clientSecret: creds.ClientSecret})
+}
+
+// RefreshCredentials are what an access token of the web server flow is renewed with.
+type RefreshCredentials struct {
+	// ClientID is the consumer key.
+	ClientID string
+	// ClientSecret is the consumer secret; empty for an app that has none.
+	ClientSecret config.Secret
+	// RefreshToken is the one in force. Whether or not an answer comes, it may have been used up by this call.
+	RefreshToken config.Secret
+}
+
+// Refresh asks host for a new access token. RefreshToken of the result is the one that takes the place of the one that
+// was sent; it is empty where the app does not rotate them, and the one that was sent stays in force. Errors are as for
+// [Client.Token]; after a [*NoAnswer], and after any answer that is not believed, nobody knows whether the refresh
+// token that was sent is still good.
+func (c *Client) Refresh(ctx context.Context, host string, creds RefreshCredentials) (Token, error) {
+	return c.ask(ctx, host, request{
+		grantType: "refresh_token", clientID: creds.ClientID, clientSecret: creds.ClientSecret,
+		params: map[string]config.Secret{"refresh_token": creds.RefreshToken},
+	})
+}
+
+// request is one call of a token endpoint.
+type request struct {
+	grantType    string
+	clientID     string
+	clientSecret config.Secret            // empty: not sent, and the signature of the answer cannot be checked
+	params       map[string]config.Secret // sent beside those
+}
+
+// ask makes the request at host and checks the answer.
+func (c *Client) ask(ctx context.Context, host string, r request) (Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
+	params := url.Values{"grant_type": {r.grantType}}
+	secrets := []string{r.clientSecret.Expose()}
+	for name, value := range r.params {
+		params.Set(name, value.Expose())
+		secrets = append(secrets, value.Expose())
+	}
 	conf := clientcredentials.Config{
-		ClientID:     creds.ClientID,
-		ClientSecret: creds.ClientSecret.Expose(),
-		TokenURL:     host + "/services/oauth2/token",
-		AuthStyle:    oauth2.AuthStyleInParams,
+		ClientID:       r.clientID,
+		ClientSecret:   r.clientSecret.Expose(),
+		TokenURL:       host + "/services/oauth2/token",
+		AuthStyle:      oauth2.AuthStyleInParams,
+		EndpointParams: params, // grant_type among them takes the place of client_credentials
 	}
 	raw, err := conf.Token(context.WithValue(ctx, oauth2.HTTPClient, c.http))
 	if err != nil {
-		return Token{}, classify(host, err, creds)
+		return Token{}, classify(host, err, secrets)
 	}
-	return c.read(host, raw, creds.ClientSecret)
+	return c.read(host, raw, r.clientSecret)
 }
 
 // classify turns an error of x/oauth2 into one of this package. The original is dropped: it holds the raw reply, which
 // a hostile host may have filled with what it was sent.
-func classify(host string, err error, creds ClientCredentials) error {
+func classify(host string, err error, secrets []string) error {
 	if re, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		status := re.Response.StatusCode
 		if re.ErrorCode == "" {
 			return &NoAnswer{Host: host, Status: status}
 		}
-		secret := creds.ClientSecret.Expose()
 		return &Refusal{
-			Code:        scrub(re.ErrorCode, 64, secret),
-			Description: scrub(re.ErrorDescription, 512, secret),
+			Code:        scrub(re.ErrorCode, 64, secrets...),
+			Description: scrub(re.ErrorDescription, 512, secrets...),
 			Status:      status,
 		}
 	}
