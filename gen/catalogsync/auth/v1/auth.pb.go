@@ -3183,7 +3183,7 @@ const file_catalogsync_auth_v1_auth_proto_rawDesc = "" +
 	"\x11LINK_STATE_OPENED\x10\x02\x12\x15\n" +
 	"\x11LINK_STATE_LINKED\x10\x03\x12\x15\n" +
 	"\x11LINK_STATE_FAILED\x10\x04\x12\x16\n" +
-	"\x12LINK_STATE_EXPIRED\x10\x052\xc6\v\n" +
+	"\x12LINK_STATE_EXPIRED\x10\x052\xdd\v\n" +
 	"\x11ConnectionService\x12q\n" +
 	"\x0eLinkConnection\x12*.catalogsync.auth.v1.LinkConnectionRequest\x1a+.catalogsync.auth.v1.LinkConnectionResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12b\n" +
 	"\tBeginLink\x12%.catalogsync.auth.v1.BeginLinkRequest\x1a&.catalogsync.auth.v1.BeginLinkResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12\\\n" +
@@ -3195,8 +3195,8 @@ const file_catalogsync_auth_v1_auth_proto_rawDesc = "" +
 	"\x10UpdateConnection\x12,.catalogsync.auth.v1.UpdateConnectionRequest\x1a-.catalogsync.auth.v1.UpdateConnectionResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12w\n" +
 	"\x10UnlinkConnection\x12,.catalogsync.auth.v1.UnlinkConnectionRequest\x1a-.catalogsync.auth.v1.UnlinkConnectionResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12w\n" +
 	"\x10CreateSigningKey\x12,.catalogsync.auth.v1.CreateSigningKeyRequest\x1a-.catalogsync.auth.v1.CreateSigningKeyResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12t\n" +
-	"\x0fListSigningKeys\x12+.catalogsync.auth.v1.ListSigningKeysRequest\x1a,.catalogsync.auth.v1.ListSigningKeysResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12n\n" +
-	"\rGetConnection\x12).catalogsync.auth.v1.GetConnectionRequest\x1a*.catalogsync.auth.v1.GetConnectionResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12t\n" +
+	"\x0fListSigningKeys\x12+.catalogsync.auth.v1.ListSigningKeysRequest\x1a,.catalogsync.auth.v1.ListSigningKeysResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12\x84\x01\n" +
+	"\rGetConnection\x12).catalogsync.auth.v1.GetConnectionRequest\x1a*.catalogsync.auth.v1.GetConnectionResponse\"\x1c\xa2\xbb\x18\x18\b\x02\x12\agateway\x12\vsync-worker\x12t\n" +
 	"\x0fListConnections\x12+.catalogsync.auth.v1.ListConnectionsRequest\x1a,.catalogsync.auth.v1.ListConnectionsResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12q\n" +
 	"\x0eTestConnection\x12*.catalogsync.auth.v1.TestConnectionRequest\x1a+.catalogsync.auth.v1.TestConnectionResponse\"\x06\xa2\xbb\x18\x02\b\x032\x8b\x04\n" +
 	"\fTokenService\x12~\n" +

@@ -4444,10 +4444,10 @@ const file_catalogsync_mapper_v1_mapper_proto_rawDesc = "" +
 	"SCOPE_PAIR\x10\x02\x12\x10\n" +
 	"\fSCOPE_PERSON\x10\x03\x12\x0e\n" +
 	"\n" +
-	"SCOPE_NOTE\x10\x042\xb4\x06\n" +
+	"SCOPE_NOTE\x10\x042\xcb\x06\n" +
 	"\x0fFieldMapService\x12o\n" +
-	"\fSaveFieldMap\x12*.catalogsync.mapper.v1.SaveFieldMapRequest\x1a+.catalogsync.mapper.v1.SaveFieldMapResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12l\n" +
-	"\vGetFieldMap\x12).catalogsync.mapper.v1.GetFieldMapRequest\x1a*.catalogsync.mapper.v1.GetFieldMapResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12r\n" +
+	"\fSaveFieldMap\x12*.catalogsync.mapper.v1.SaveFieldMapRequest\x1a+.catalogsync.mapper.v1.SaveFieldMapResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12\x82\x01\n" +
+	"\vGetFieldMap\x12).catalogsync.mapper.v1.GetFieldMapRequest\x1a*.catalogsync.mapper.v1.GetFieldMapResponse\"\x1c\xa2\xbb\x18\x18\b\x02\x12\agateway\x12\vsync-worker\x12r\n" +
 	"\rListFieldMaps\x12+.catalogsync.mapper.v1.ListFieldMapsRequest\x1a,.catalogsync.mapper.v1.ListFieldMapsResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12r\n" +
 	"\rDiffFieldMaps\x12+.catalogsync.mapper.v1.DiffFieldMapsRequest\x1a,.catalogsync.mapper.v1.DiffFieldMapsResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12{\n" +
 	"\x10RollbackFieldMap\x12..catalogsync.mapper.v1.RollbackFieldMapRequest\x1a/.catalogsync.mapper.v1.RollbackFieldMapResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12o\n" +

@@ -4336,10 +4336,10 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"\vSEVERITY_OK\x10\x01\x12\x14\n" +
 	"\x10SEVERITY_WARNING\x10\x02\x12\x12\n" +
 	"\x0eSEVERITY_ERROR\x10\x03\x12\x14\n" +
-	"\x10SEVERITY_UNKNOWN\x10\x042\x92\a\n" +
+	"\x10SEVERITY_UNKNOWN\x10\x042\xa6\a\n" +
 	"\n" +
-	"RunService\x12_\n" +
-	"\bStartRun\x12$.catalogsync.sync.v1.StartRunRequest\x1a%.catalogsync.sync.v1.StartRunResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12Y\n" +
+	"RunService\x12s\n" +
+	"\bStartRun\x12$.catalogsync.sync.v1.StartRunRequest\x1a%.catalogsync.sync.v1.StartRunResponse\"\x1a\xa2\xbb\x18\x16\b\x03\x12\agateway\x12\tscheduler\x12Y\n" +
 	"\x06GetRun\x12\".catalogsync.sync.v1.GetRunRequest\x1a#.catalogsync.sync.v1.GetRunResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12_\n" +
 	"\bListRuns\x12$.catalogsync.sync.v1.ListRunsRequest\x1a%.catalogsync.sync.v1.ListRunsResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12a\n" +
 	"\bWatchRun\x12$.catalogsync.sync.v1.WatchRunRequest\x1a%.catalogsync.sync.v1.WatchRunResponse\"\x06\xa2\xbb\x18\x02\b\x020\x01\x12b\n" +
