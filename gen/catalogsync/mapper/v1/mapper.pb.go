@@ -3678,16 +3678,21 @@ func (x *MapPeopleResponse) GetPeople() []*MappedPerson {
 // MappedPerson is what a person should be in Salesforce.
 type MappedPerson struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Wanted values: one column per pair of the field map, in its order, in canonical spelling by field type. A null
-	// column is to be cleared, an absent one left alone. The external id field, where the map has one, is one of them.
+	// Wanted values: one column per target, in canonical spelling by field type: first the pairs of the field map in their
+	// order, then the targets that only overrides have, in the order of overrides and of their pairs, each once. A null
+	// column is to be cleared, an absent one left alone: so are targets of other subaccounts, and all of a skipped person.
+	// The external id field, where the map has one, is one of them.
 	Values *v11.Row `protobuf:"bytes,1,opt,name=values,proto3" json:"values,omitempty"`
 	// Why the person cannot be written. Not empty: the person is rejected.
 	Problems []*Problem `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
-	// The rule that skips the person; empty where none does.
+	// What skips the person: the name of the rule, "override SUBACCOUNT" where that excludes or filters the person, or
+	// "no rule includes this person: A, B" with the names of those that were not met. Empty where nothing does. A skipped
+	// person has no problems.
 	SkippedBy string `protobuf:"bytes,3,opt,name=skipped_by,json=skippedBy,proto3" json:"skipped_by,omitempty"`
 	// What is worth knowing and stops nothing: a text that was cut.
 	Notes []*Problem `protobuf:"bytes,4,rep,name=notes,proto3" json:"notes,omitempty"`
-	// References whose record is to be found. The value of their column is the key, not an id.
+	// References whose record is to be found. The value of their column is no id but the key as a new record would have
+	// it, such as the account's name in full.
 	Lookups       []*LookupKey `protobuf:"bytes,5,rep,name=lookups,proto3" json:"lookups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3763,7 +3768,8 @@ type LookupKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Index of the column in MappedPerson.values.
 	Column uint32 `protobuf:"varint,1,opt,name=column,proto3" json:"column,omitempty"`
-	// The key, folded for comparison.
+	// The key, folded for comparison: composed, blanks around it gone and those within it single, lower case; of a
+	// Website its domain without www.
 	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -131,9 +131,14 @@ type FieldDescribe struct {
 	// May stand in WHERE.
 	Filterable bool `protobuf:"varint,20,opt,name=filterable,proto3" json:"filterable,omitempty"`
 	// Is a custom field.
-	Custom        bool `protobuf:"varint,21,opt,name=custom,proto3" json:"custom,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Custom bool `protobuf:"varint,21,opt,name=custom,proto3" json:"custom,omitempty"`
+	// Labels of picklist_values, in the same order; empty where each is its own label. For countries and states they are
+	// the names, and the values are the codes.
+	PicklistLabels []string `protobuf:"bytes,22,rep,name=picklist_labels,json=picklistLabels,proto3" json:"picklist_labels,omitempty"`
+	// Name under which a reference's record is reached, such as Account for AccountId; empty where there is none.
+	RelationshipName string `protobuf:"bytes,23,opt,name=relationship_name,json=relationshipName,proto3" json:"relationship_name,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *FieldDescribe) Reset() {
@@ -313,6 +318,20 @@ func (x *FieldDescribe) GetCustom() bool {
 	return false
 }
 
+func (x *FieldDescribe) GetPicklistLabels() []string {
+	if x != nil {
+		return x.PicklistLabels
+	}
+	return nil
+}
+
+func (x *FieldDescribe) GetRelationshipName() string {
+	if x != nil {
+		return x.RelationshipName
+	}
+	return ""
+}
+
 var File_catalogsync_salesforce_v1_describe_proto protoreflect.FileDescriptor
 
 const file_catalogsync_salesforce_v1_describe_proto_rawDesc = "" +
@@ -321,7 +340,7 @@ const file_catalogsync_salesforce_v1_describe_proto_rawDesc = "" +
 	"\x0eObjectDescribe\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05label\x18\x02 \x01(\tR\x05label\x12@\n" +
-	"\x06fields\x18\x03 \x03(\v2(.catalogsync.salesforce.v1.FieldDescribeR\x06fields\"\x8f\x05\n" +
+	"\x06fields\x18\x03 \x03(\v2(.catalogsync.salesforce.v1.FieldDescribeR\x06fields\"\xe5\x05\n" +
 	"\rFieldDescribe\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05label\x18\x02 \x01(\tR\x05label\x12\x12\n" +
@@ -353,7 +372,9 @@ const file_catalogsync_salesforce_v1_describe_proto_rawDesc = "" +
 	"\n" +
 	"filterable\x18\x14 \x01(\bR\n" +
 	"filterable\x12\x16\n" +
-	"\x06custom\x18\x15 \x01(\bR\x06customB\x83\x02\n" +
+	"\x06custom\x18\x15 \x01(\bR\x06custom\x12'\n" +
+	"\x0fpicklist_labels\x18\x16 \x03(\tR\x0epicklistLabels\x12+\n" +
+	"\x11relationship_name\x18\x17 \x01(\tR\x10relationshipNameB\x83\x02\n" +
 	"\x1dcom.catalogsync.salesforce.v1B\rDescribeProtoP\x01ZMgithub.com/catalogsync/catalogsync/gen/catalogsync/salesforce/v1;salesforcev1\xa2\x02\x03CSX\xaa\x02\x19Catalogsync.Salesforce.V1\xca\x02\x19Catalogsync\\Salesforce\\V1\xe2\x02%Catalogsync\\Salesforce\\V1\\GPBMetadata\xea\x02\x1bCatalogsync::Salesforce::V1b\x06proto3"
 
 var (

@@ -128,6 +128,7 @@ func DescribeProto(d *salesforce.ObjectDescribe) *salesforcev1.ObjectDescribe {
 			Nillable: f.Nillable, DefaultedOnCreate: f.DefaultedOnCreate, ExternalId: f.ExternalID, IdLookup: f.IDLookup,
 			Unique: f.Unique, CaseSensitive: f.CaseSensitive, RestrictedPicklist: f.RestrictedPicklist,
 			ReferenceTo: f.ReferenceTo, Calculated: f.Calculated, Filterable: f.Filterable, Custom: f.Custom,
+			RelationshipName: f.RelationshipName,
 		}
 		for _, v := range f.Picklist {
 			if v.Active {
