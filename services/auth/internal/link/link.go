@@ -131,7 +131,7 @@ func (l *Linker) try(ctx context.Context, host string, c connection.Credentials)
 	if err != nil {
 		return oauth.Token{}, oauth.User{}, asError(err)
 	}
-	if !tok.MayUseAPI() {
+	if tok.Missing("api") != nil {
 		return oauth.Token{}, oauth.User{}, errs.New(errs.Precondition, "missing_scope",
 			"the app grants the scopes %q, and api is not among them: add \"Manage user data via APIs (api)\" in the app's OAuth settings and link again", strings.Join(tok.Scopes, " "))
 	}

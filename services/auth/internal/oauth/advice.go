@@ -14,7 +14,7 @@ type advice struct {
 func adviceFor(code, description string) advice {
 	folded := strings.ToLower(description)
 	for _, a := range adviceTable {
-		if a.code == code && strings.Contains(folded, a.contains) {
+		if strings.EqualFold(a.code, code) && strings.Contains(folded, a.contains) {
 			return a
 		}
 	}
@@ -26,6 +26,7 @@ const (
 	retrySoon    = "Nothing needs to be changed: try again in a moment."
 	askSupport   = "This is a defect of this program: report the code and text together with the version."
 	adminApp     = "Ask the org's Salesforce admin: Setup > External Client App Manager > the app > Policies."
+	apiOnly      = "The user may use the API only and cannot consent in a browser. Link by client credentials or with a signed key instead, or consent as a user who may use the web interface."
 	appInstalled = "Ask the org's Salesforce admin to install or unblock the app: Setup > Connected Apps OAuth Usage."
 )
 
@@ -37,7 +38,8 @@ var adviceTable = []advice{
 	{code: "invalid_grant", contains: "invalid login hours", text: "The Run As user's profile does not allow a login at this hour. Ask the org's Salesforce admin to widen the profile's login hours, or move the schedule into them."},
 	{code: "invalid_grant", contains: "inactive user", text: "The connected user is deactivated. Ask the org's Salesforce admin to activate the user or to choose another Run As user in the app's policies."},
 	{code: "invalid_grant", contains: "expired access/refresh token", text: "The authorisation has ended: it was revoked, has expired, or its token was used twice. " + relink},
-	{code: "invalid_grant", contains: "authorization code", text: "The consent was not completed in time. Start linking again."},
+	{code: "invalid_grant", contains: "api only user", text: apiOnly},
+	{code: "invalid_grant", contains: "authorization code", text: "The consent was not completed in time, or was used before. Start linking again. With a signed key: check that the clock of this machine is right."},
 	{code: "invalid_grant", contains: "code verifier", text: "The consent does not belong to this attempt. Start linking again."},
 	{code: "invalid_grant", contains: "user hasn't approved", text: "The user has not approved the app. Ask the org's Salesforce admin to pre-authorise it: the app > Policies > Permitted Users > Admin approved users are pre-authorized, with the user's permission set or profile."},
 	{code: "invalid_grant", contains: "audience", text: "The key was made for another host. Link the org again with its My Domain host."},
@@ -60,8 +62,11 @@ var adviceTable = []advice{
 	{code: "inactive_org", text: "Salesforce has locked, closed or suspended the org. Its owner must settle that with Salesforce."},
 	{code: "redirect_uri_mismatch", text: "The app does not list this program's callback URL. Add it in the app's OAuth settings."},
 	{code: "redirect_uri_missing", text: "The app lists no callback URL. Add this program's in the app's OAuth settings."},
+	{code: "oauth_approval_error_generic", text: "The org does not admit the app. " + appInstalled},
+	{code: "api_only_user", text: apiOnly},
+	{code: "invalid_request", contains: "code verifier", text: "The consent does not belong to this attempt. Start linking again."},
 	{code: "invalid_request", text: "Salesforce could not read the request. " + askSupport},
-	{code: "invalid_scope", text: "The app does not offer a scope that is needed. Add \"Manage user data via APIs (api)\" in the app's OAuth settings."},
+	{code: "invalid_scope", text: "The app does not offer a scope that is needed. Add \"Manage user data via APIs (api)\", \"Perform requests at any time (refresh_token, offline_access)\" and \"Access the identity URL service (id, profile, email, address, phone)\" in the app's OAuth settings."},
 	{code: "unsupported_grant_type", text: "The app does not offer this flow, or it is off. " + adminApp},
 	{code: "unsupported_response_type", text: askSupport},
 	{code: "unsupported_token_type", text: askSupport},
@@ -77,6 +82,7 @@ var adviceTable = []advice{
 	{code: "invalid_dpop_proof", text: "The app demands DPoP, which is not supported here. Switch it off in the app's OAuth settings."},
 	{code: "retry_request", text: "Several logins of the same user met. " + retrySoon, transient: true},
 	{code: "rate_limit_exceeded", text: "The connected user logs in too often; other programs may use the same user. Wait some minutes and try again.", transient: true},
+	{code: "authorization_pending", text: retrySoon, transient: true},
 	{code: "slow_down", text: retrySoon, transient: true},
 	{code: "server_error", text: "Salesforce is at fault. " + retrySoon, transient: true},
 	{code: "temporarily_unavailable", text: "Salesforce is at fault. " + retrySoon, transient: true},

@@ -28,6 +28,11 @@ func (r *Refusal) Words() string {
 	return fmt.Sprintf("%q", r.Code+": "+r.Description)
 }
 
+// Scrubbed returns a refusal that came by way of a browser, with its texts made fit for logs and people.
+func Scrubbed(code, description string) *Refusal {
+	return &Refusal{Code: scrub(code, 64), Description: scrub(description, 512), Status: http.StatusBadRequest}
+}
+
 // Advice says what to do about it.
 func (r *Refusal) Advice() string { return adviceFor(r.Code, r.Description).text }
 

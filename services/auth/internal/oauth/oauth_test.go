@@ -125,8 +125,8 @@ func TestTokenResponsesThatCount(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.OrgID != org18 || got.MayUseAPI() != tc.api {
-				t.Errorf("org %s, may use the API: %v", got.OrgID, got.MayUseAPI())
+			if got.OrgID != org18 || (got.Missing("api") == nil) != tc.api {
+				t.Errorf("org %s, may use the API: %v", got.OrgID, got.Missing("api") == nil)
 			}
 		})
 	}
@@ -292,14 +292,15 @@ func TestTokenEndsWithItsContext(t *testing.T) {
 
 func TestUserInfo(t *testing.T) {
 	t.Parallel()
-	const body = `{"sub":"x","user_id":"` + user18 + `","organization_id":"` + org15 + `","preferred_username":"api@example.com","address":{}}`
+	const body = `{"sub":"x","user_id":"` + user18 + `","organization_id":"` + org15 + `","preferred_username":"api@example.com",` +
+		`"email":"ops@example.com","is_salesforce_integration_user":true,"urls":{"custom_domain":"https://acme.my.salesforce.com","rest":"x"},"address":{}}`
 	for name, tc := range map[string]struct {
 		status int
 		body   string
 		want   oauth.User
 		err    string
 	}{
-		"an answer":         {200, body, oauth.User{OrgID: org18, UserID: user18, Username: "api@example.com"}, ""},
+		"an answer":         {200, body, oauth.User{OrgID: org18, UserID: user18, Username: "api@example.com", Email: "ops@example.com", Domain: "acme.my.salesforce.com", APIOnly: true}, ""},
 		"bad token":         {403, "Bad_OAuth_Token", oauth.User{}, "Bad_OAuth_Token"},
 		"error as JSON":     {400, `{"error":"invalid_token","error_description":"no ` + org15 + `!AQtoken"}`, oauth.User{}, `no [redacted]`},
 		"fault":             {500, "", oauth.User{}, "at fault"},

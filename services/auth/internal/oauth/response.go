@@ -34,9 +34,43 @@ type Token struct {
 	IssuedAt time.Time
 }
 
-// MayUseAPI reports whether the token is good for the data API, as far as the response tells.
-func (t Token) MayUseAPI() bool {
-	return t.Scopes == nil || slices.Contains(t.Scopes, "api") || slices.Contains(t.Scopes, "full")
+// Missing returns those of the needed scopes that were not granted, as far as the response tells: where it names none,
+// none is missing.
+func (t Token) Missing(needed ...string) (missing []string) {
+	if t.Scopes == nil {
+		return nil
+	}
+	for _, scope := range needed {
+		if !slices.ContainsFunc(t.Scopes, func(granted string) bool { return grants(granted, scope) }) {
+			missing = append(missing, scope)
+		}
+	}
+	return missing
+}
+
+// grants reports whether one granted scope is good for a needed one.
+func grants(granted, needed string) bool {
+	switch {
+	case granted == needed:
+		return true
+	case granted == "full":
+		return needed != "refresh_token"
+	default:
+		return granted == "offline_access" && needed == "refresh_token"
+	}
+}
+
+// ScopeAdvice says how an app comes to grant a scope.
+func ScopeAdvice(scope string) string {
+	labels := map[string]string{
+		"api": "Manage user data via APIs (api)", "refresh_token": "Perform requests at any time (refresh_token, offline_access)",
+		"id": "Access the identity URL service (id, profile, email, address, phone)",
+	}
+	label := labels[scope]
+	if label == "" {
+		label = scope
+	}
+	return fmt.Sprintf("add %q in the app's OAuth settings", label)
 }
 
 // read checks a token response. A response without instance_url is for the host that was asked.

@@ -15,6 +15,12 @@ type User struct {
 	OrgID    string // 18 characters
 	UserID   string // 18 characters
 	Username string
+	// Email may differ from the username; empty where it is not told.
+	Email string
+	// Domain is the host of the org's My Domain; empty where the org has none or does not tell.
+	Domain string
+	// APIOnly says that the user has Salesforce's licence for integrations, with which nobody can use the web.
+	APIOnly bool
 }
 
 // userInfo is the part of the reply that is read.
@@ -22,8 +28,13 @@ type userInfo struct {
 	UserID   string `json:"user_id"`
 	OrgID    string `json:"organization_id"`
 	Username string `json:"preferred_username"`
-	Error    string `json:"error"`
-	Detail   string `json:"error_description"`
+	Email    string `json:"email"`
+	APIOnly  bool   `json:"is_salesforce_integration_user"`
+	URLs     struct {
+		CustomDomain string `json:"custom_domain"`
+	} `json:"urls"`
+	Error  string `json:"error"`
+	Detail string `json:"error_description"`
 }
 
 // UserInfo asks the token's org who the token acts as. Errors are as for [Client.Token].
@@ -73,6 +84,9 @@ func (i userInfo) user(host string) (u User, err error) {
 	if u.UserID, err = userID(i.UserID); err != nil {
 		return User{}, &Untrusted{Host: host, Problem: "its user_id is refused: " + err.Error()}
 	}
-	u.Username = scrub(i.Username, 255)
+	u.Username, u.Email, u.APIOnly = scrub(i.Username, 255), scrub(i.Email, 255), i.APIOnly
+	if d, err := url.Parse(i.URLs.CustomDomain); err == nil {
+		u.Domain = scrub(d.Host, 255)
+	}
 	return u, nil
 }
