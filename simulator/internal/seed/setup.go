@@ -31,6 +31,7 @@ func setup(db *store.DB, now time.Time, org, admin, adminProfile, full string) {
 	hidden := add("PermissionSet", map[string]string{
 		"Name": "X" + adminProfile[:15], "Label": "00e" + adminProfile[3:15], "ProfileId": adminProfile, "LicenseId": full, "IsOwnedByProfile": "true", "Type": "Profile",
 		"PermissionsApiEnabled": "true", "PermissionsViewSetup": "true", "PermissionsModifyAllData": "true", "PermissionsViewAllData": "true", "PermissionsBulkApiHardDelete": "true", "PermissionsManageUsers": "true",
+		"PermissionsRunReports": "true", "PermissionsViewPublicDashboards": "true", "PermissionsViewPublicReports": "true", "PermissionsManagePvtRptsAndDashbds": "true", "PermissionsViewRoles": "true",
 	})
 	integration := add("PermissionSet", map[string]string{"Name": "Catalog_Integration", "Label": "Catalog Integration", "IsCustom": "true", "Type": "Regular", "LicenseId": full, "PermissionsApiEnabled": "true"})
 	add("PermissionSetAssignment", map[string]string{"PermissionSetId": hidden, "AssigneeId": admin, "IsActive": "true"})

@@ -1,0 +1,14 @@
+package doctor_test
+
+import (
+	"time"
+
+	"github.com/catalogsync/catalogsync/simulator/fault"
+)
+
+var zeroTime time.Time
+
+// refuseTooling answers like an org whose user may not make fields.
+var refuseTooling = fault.Rule{
+	Kind: fault.Error, Method: "POST", Path: "/tooling/sobjects/CustomField", Status: 400, Code: "INSUFFICIENT_ACCESS_OR_READONLY", Message: "insufficient access rights on entity: CustomField",
+}
