@@ -130,10 +130,16 @@ func DescribeProto(d *salesforce.ObjectDescribe) *salesforcev1.ObjectDescribe {
 			ReferenceTo: f.ReferenceTo, Calculated: f.Calculated, Filterable: f.Filterable, Custom: f.Custom,
 			RelationshipName: f.RelationshipName,
 		}
+		labels := false
 		for _, v := range f.Picklist {
 			if v.Active {
 				pf.PicklistValues = append(pf.PicklistValues, v.Value)
+				pf.PicklistLabels = append(pf.PicklistLabels, v.Label)
+				labels = labels || v.Label != v.Value
 			}
+		}
+		if !labels {
+			pf.PicklistLabels = nil
 		}
 		out.Fields = append(out.Fields, pf)
 	}
