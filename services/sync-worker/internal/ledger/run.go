@@ -70,6 +70,8 @@ type Run struct {
 	VerifyParts int `json:"verify_parts,omitempty"`
 	// PullMode is how records are fetched.
 	PullMode PullMode `json:"pull_mode,omitempty"`
+	// Notes are what is worth knowing of the field map; they do not stop the run.
+	Notes []Note `json:"notes,omitempty"`
 
 	Counts   Counts   `json:"counts"`
 	Plan     *Plan    `json:"plan,omitempty"`
@@ -116,6 +118,14 @@ type Plan struct {
 	Hash             string           `json:"hash"`
 	UpdatesByField   map[string]int64 `json:"updates_by_field,omitempty"`
 	RejectedByCode   map[string]int64 `json:"rejected_by_code,omitempty"`
+	SkippedByRule    map[string]int64 `json:"skipped_by_rule,omitempty"`
+	LookupCreates    map[string]int64 `json:"lookup_creates,omitempty"`
+	// Clears are fields to be cleared, of Values that are set or cleared in all.
+	Clears int64 `json:"clears,omitempty"`
+	Values int64 `json:"values,omitempty"`
+	// Deactivations are leavers to be flagged, of Leavers.
+	Deactivations int64 `json:"deactivations,omitempty"`
+	Leavers       int64 `json:"leavers,omitempty"`
 }
 
 // RunID is the deterministic id of a run: the same tenant, connection, kind and slot always name the same run.

@@ -12,31 +12,42 @@ import (
 type Stage string
 
 // Stages, in the order in which a run passes them. Adopt is the second wave of the plan: people whom no external id
-// found are joined with unowned records by e-mail. Readback fetches what verify compares when there is much of it.
+// found are joined with unowned records by e-mail. Follow places people whose record was merged, deleted or converted,
+// and flags leavers; references finds the records that lookups refer to; both run only where there is need. Parents makes
+// the records that lookups miss, before apply. Readback fetches what verify compares when there is much of it.
 const (
-	StagePrepare  Stage = "prepare"
-	StageSnapshot Stage = "snapshot"
-	StagePull     Stage = "pull"
-	StagePlan     Stage = "plan"
-	StageAdopt    Stage = "adopt"
-	StageApply    Stage = "apply"
-	StageReadback Stage = "readback"
-	StageVerify   Stage = "verify"
-	StageClose    Stage = "close"
+	StagePrepare    Stage = "prepare"
+	StageSnapshot   Stage = "snapshot"
+	StagePull       Stage = "pull"
+	StagePlan       Stage = "plan"
+	StageAdopt      Stage = "adopt"
+	StageFollow     Stage = "follow"
+	StageReferences Stage = "references"
+	StageParents    Stage = "parents"
+	StageApply      Stage = "apply"
+	StageReadback   Stage = "readback"
+	StageVerify     Stage = "verify"
+	StageClose      Stage = "close"
 )
 
 // Stages lists all stages in order.
 var Stages = []Stage{
-	StagePrepare, StageSnapshot, StagePull, StagePlan, StageAdopt, StageApply, StageReadback, StageVerify, StageClose,
+	StagePrepare, StageSnapshot, StagePull, StagePlan, StageAdopt, StageFollow, StageReferences, StageParents, StageApply,
+	StageReadback, StageVerify, StageClose,
 }
+
+// PlanStages are the stages whose tasks write changes and outcomes of the plan.
+var PlanStages = []Stage{StagePlan, StageAdopt, StageFollow, StageReferences}
 
 func (s Stage) order() int { return slices.Index(Stages, s) }
 
 // Word is the stage as people see it: the words of the design.
 func (s Stage) Word() string {
 	switch s {
-	case StageAdopt:
+	case StageAdopt, StageFollow, StageReferences:
 		return string(StagePlan)
+	case StageParents:
+		return string(StageApply)
 	case StageReadback:
 		return string(StageVerify)
 	}
@@ -101,6 +112,8 @@ type Input struct {
 	Action  string      `json:"action,omitempty"`
 	Bulk    bool        `json:"bulk,omitempty"`
 	Changes []ChangeRef `json:"changes,omitempty"`
+	// Object of the records, where it is not the run's: pull of Contacts for a Lead map, changes of them.
+	Object string `json:"object,omitempty"`
 	// Readback: only records that Salesforce stamped at or after this time, by Salesforce's own clock.
 	Since time.Time `json:"since,omitzero"`
 	// Verify: all written records are read back by their ids, in this one task.
@@ -170,7 +183,13 @@ type Result struct {
 	// Plan numbers of a plan task.
 	UpdatesByField map[string]int64 `json:"updates_by_field,omitempty"`
 	RejectedByCode map[string]int64 `json:"rejected_by_code,omitempty"`
-	Hash           uint64           `json:"hash,omitempty"`
+	SkippedByRule  map[string]int64 `json:"skipped_by_rule,omitempty"`
+	// LookupCreates are records that lookups will make, per object.
+	LookupCreates map[string]int64 `json:"lookup_creates,omitempty"`
+	Hash          uint64           `json:"hash,omitempty"`
+	// Revoked are people of whom an earlier plan task wrote a change or outcome that does not stand: this task's does. See
+	// [Revoked].
+	Revoked []string `json:"revoked,omitempty"`
 	// Allocation as last seen.
 	AllocationUsed int64 `json:"allocation_used,omitempty"`
 	AllocationMax  int64 `json:"allocation_max,omitempty"`
@@ -185,6 +204,47 @@ type Prepared struct {
 	// Since is Salesforce's clock before the run's first effect.
 	Since  time.Time `json:"since,omitzero"`
 	Ranges []Input   `json:"ranges"`
+	// Contacts: the Contacts' e-mails are read as well, by a second pull task.
+	Contacts bool `json:"contacts,omitempty"`
+	// Leavers are people gone from the Catalog whose record is known, and FlagLeavers says that they are flagged.
+	Leavers     int64 `json:"leavers,omitempty"`
+	FlagLeavers bool  `json:"flag_leavers,omitempty"`
+	// Notes are what is worth knowing of the field map: pairs that drift stopped.
+	Notes []Note `json:"notes,omitempty"`
+}
+
+// Note is a problem that does not stop the run, as in mapperv1.Problem.
+type Note struct {
+	Code    string `json:"code"`
+	Field   string `json:"field,omitempty"`
+	Message string `json:"message"`
+	Scope   int32  `json:"scope"`
+	Repair  string `json:"repair,omitempty"`
+}
+
+// Revocations are people of whom an earlier plan task's change or outcome does not stand.
+type Revocations map[string]bool
+
+// Revoked gathers the revocations of a run's tasks; nil for most runs.
+func Revoked(tasks []Task) Revocations {
+	var all Revocations
+	for _, t := range tasks {
+		if t.Result == nil || len(t.Result.Revoked) == 0 {
+			continue
+		}
+		if all == nil {
+			all = make(Revocations)
+		}
+		for _, p := range t.Result.Revoked {
+			all[p] = true
+		}
+	}
+	return all
+}
+
+// Covers reports whether what a stage wrote of a person does not stand.
+func (r Revocations) Covers(s Stage, person string) bool {
+	return r != nil && (s == StagePlan || s == StageAdopt) && r[person]
 }
 
 // Counts are people by outcome, summed over settle records.
@@ -202,10 +262,30 @@ type Counts struct {
 	Mismatched     int64 `json:"mismatched,omitempty"`
 	Records        int64 `json:"records,omitempty"`
 	ForeignRecords int64 `json:"foreign_records,omitempty"`
-	// Creates and Updates are planned; Left are people that the first wave of the plan could not place.
-	Creates int64 `json:"creates,omitempty"`
-	Updates int64 `json:"updates,omitempty"`
-	Left    int64 `json:"left,omitempty"`
+	// Deleted are people whose record an undo deleted.
+	Deleted int64 `json:"deleted,omitempty"`
+	// What is planned, one row per change. Updates holds undeletes too; Deletes are of an undo.
+	Creates   int64 `json:"creates,omitempty"`
+	Updates   int64 `json:"updates,omitempty"`
+	Undeletes int64 `json:"undeletes,omitempty"`
+	Deletes   int64 `json:"deletes,omitempty"`
+	// Left are people that the first wave of the plan could not place.
+	Left int64 `json:"left,omitempty"`
+	// Lost are people for the follow stage, Pending those for the references stage.
+	Lost    int64 `json:"lost,omitempty"`
+	Pending int64 `json:"pending,omitempty"`
+	// ContactUpdates are planned updates of Contacts by a Lead map; Updates holds them too.
+	ContactUpdates int64 `json:"contact_updates,omitempty"`
+	// Clears and Values are the fields that planned changes clear, and all that they set or clear.
+	Clears int64 `json:"clears,omitempty"`
+	Values int64 `json:"values,omitempty"`
+	// Leavers are records of people who are gone; Deactivations are planned flags of them, which Updates does not hold,
+	// and LeaversFlagged those that Salesforce took.
+	Leavers        int64 `json:"leavers,omitempty"`
+	Deactivations  int64 `json:"deactivations,omitempty"`
+	LeaversFlagged int64 `json:"leavers_flagged,omitempty"`
+	// Cut are texts that were cut to fit.
+	Cut int64 `json:"cut,omitempty"`
 	// Written are rows that Salesforce says it wrote.
 	Written int64 `json:"written,omitempty"`
 }
@@ -225,15 +305,28 @@ func (c *Counts) Add(o Counts) {
 	c.Mismatched += o.Mismatched
 	c.Records += o.Records
 	c.ForeignRecords += o.ForeignRecords
+	c.Deleted += o.Deleted
 	c.Creates += o.Creates
 	c.Updates += o.Updates
+	c.Undeletes += o.Undeletes
+	c.Deletes += o.Deletes
 	c.Left += o.Left
+	c.Lost += o.Lost
+	c.Pending += o.Pending
+	c.ContactUpdates += o.ContactUpdates
+	c.Clears += o.Clears
+	c.Values += o.Values
+	c.Leavers += o.Leavers
+	c.Deactivations += o.Deactivations
+	c.Deactivations += o.Deactivations
+	c.LeaversFlagged += o.LeaversFlagged
+	c.Cut += o.Cut
 	c.Written += o.Written
 }
 
 // Outcomes is the number of people who have an outcome.
 func (c Counts) Outcomes() int64 {
-	return c.Created + c.Updated + c.Unchanged + c.Skipped + c.Rejected + c.Failed + c.Superseded + c.Deferred
+	return c.Created + c.Updated + c.Unchanged + c.Skipped + c.Rejected + c.Failed + c.Superseded + c.Deferred + c.Deleted
 }
 
 // Name is the task's name in logs: stage and number.

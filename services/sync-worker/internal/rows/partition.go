@@ -124,12 +124,24 @@ type Changes struct {
 	size    int
 }
 
-// NewChanges returns a writer of changes of one action.
+// NewChanges returns a writer of changes of the run's object, of one action.
 func NewChanges(p *Publisher, action syncv1.Action, columns []string) *Changes {
-	kind := KindCreates
-	if action == syncv1.Action_ACTION_UPDATE {
-		kind = KindUpdates
+	kind := map[syncv1.Action]string{
+		syncv1.Action_ACTION_UPDATE: KindUpdates, syncv1.Action_ACTION_DELETE: KindDeletes, syncv1.Action_ACTION_UNDELETE: KindUndeletes,
+	}[action]
+	if kind == "" {
+		kind = KindCreates
 	}
+	return NewChangesOf(p, kind, action, columns)
+}
+
+// NewChangesOf returns a writer of changes of one kind.
+func NewChangesOf(p *Publisher, kind string, action syncv1.Action, columns []string) *Changes {
+	return &Changes{p: p, kind: kind, action: action, columns: columns}
+}
+
+// NewChangesOf returns a writer of changes of one kind.
+func NewChangesOf(p *Publisher, kind string, action syncv1.Action, columns []string) *Changes {
 	return &Changes{p: p, kind: kind, action: action, columns: columns}
 }
 

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/zstd"
@@ -34,12 +35,23 @@ const (
 	KindWritten = "written"
 	// KindReadback are records read back, by part of the record's id.
 	KindReadback = "readback"
-	// KindCreates and KindUpdates are planned changes.
+	// KindCreates and KindUpdates are planned changes of the run's object.
 	KindCreates = "creates"
 	KindUpdates = "updates"
+	// KindElsewhere are updates of records of another object: the Contacts that Leads became.
+	KindElsewhere = "elsewhere"
+	// KindUndeletes take records out of the recycle bin and update them.
+	KindUndeletes = "undeletes"
+	// KindLeavers are updates that flag leavers: they belong to nobody of the snapshot, so nobody ends by them.
+	KindLeavers = "leavers"
+	// KindDeletes delete records.
+	KindDeletes = "deletes"
 	// KindOutcomes are how people ended.
 	KindOutcomes = "outcomes"
 )
+
+// ChangeKinds are the kinds of planned changes, in the order in which they are applied.
+var ChangeKinds = []string{KindCreates, KindUpdates, KindElsewhere, KindUndeletes, KindLeavers, KindDeletes}
 
 // ErrCorrupt: what the bus holds is not what a settled task wrote.
 var ErrCorrupt = errors.New("rows: a batch differs from its settle record")
@@ -51,13 +63,18 @@ var (
 
 // stream returns stream and subject of message n.
 func stream(a event.Address, n int) (string, string) {
-	switch a.Kind {
-	case KindCreates, KindUpdates:
-		return a.Changes(n)
-	case KindOutcomes:
+	switch {
+	case a.Kind == KindOutcomes:
 		return a.Outcomes(n)
+	case slices.Contains(ChangeKinds, a.Kind):
+		return a.Changes(n)
 	}
 	return a.Rows(n)
+}
+
+// IsChanges reports whether a kind holds planned changes that are applied.
+func IsChanges(kind string) bool {
+	return kind == KindCreates || kind == KindUpdates || kind == KindContactUpdates || kind == KindLeavers
 }
 
 // Part is the part to which a folded match key belongs.
@@ -139,7 +156,7 @@ func (p *Publisher) Outputs() []ledger.Output {
 		o := ledger.Output{
 			Kind: k.kind, Part: k.part, Messages: s.messages, Rows: s.rows, Bytes: s.bytes, Checksum: s.digest.Sum64(),
 		}
-		if k.kind == KindCreates || k.kind == KindUpdates {
+		if slices.Contains(ChangeKinds, k.kind) {
 			o.MessageRows = s.perMsg
 		}
 		outs = append(outs, o)

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
+	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/plan"
@@ -23,17 +24,24 @@ func runProto(r ledger.Run) *syncv1.Run {
 			People: n.People, Created: n.Created, Updated: n.Updated, Unchanged: n.Unchanged, Skipped: n.Skipped,
 			Rejected: n.Rejected, Failed: n.Failed, Superseded: n.Superseded, Deferred: n.Deferred, Verified: n.Verified,
 			Mismatched: n.Mismatched, Records: n.Records, ForeignRecords: n.ForeignRecords,
+			Leavers: n.Leavers, LeaversFlagged: n.LeaversFlagged, Cut: n.Cut,
 		},
 		ApiCalls: r.APICalls, BulkJobIds: r.BulkJobs,
 		RequestedAt: stamp(r.RequestedAt), StartedAt: stamp(r.StartedAt), EndedAt: stamp(r.EndedAt),
 		TasksDone: int32(r.TasksDone), TasksTotal: int32(r.TasksTotal), RowsDone: r.RowsDone, RowsTotal: r.RowsTotal,
 		TraceId: traceID(r.Traceparent),
 	}
+	for _, x := range r.Notes {
+		out.Notes = append(out.Notes, &mapperv1.Problem{
+			Code: x.Code, Field: x.Field, Message: x.Message, Scope: mapperv1.Scope(x.Scope), Repair: x.Repair,
+		})
+	}
 	if p := r.Plan; p != nil {
 		out.Plan = &syncv1.Plan{
 			Creates: p.Creates, Updates: p.Updates, Unchanged: p.Unchanged, Skipped: p.Skipped, Rejected: p.Rejected,
 			Superseded: p.Superseded, ForecastApiCalls: p.ForecastAPICalls, AllocationUsed: p.AllocationUsed,
 			AllocationMax: p.AllocationMax, Hash: p.Hash, UpdatesByField: p.UpdatesByField, RejectedByCode: p.RejectedByCode,
+			SkippedByRule: p.SkippedByRule, LookupCreates: p.LookupCreates, Clears: p.Clears, Deactivations: p.Deactivations,
 		}
 	}
 	return out
@@ -62,7 +70,10 @@ func triggerWord(t syncv1.RunTrigger) string {
 }
 
 func changeProto(action syncv1.Action, columns []string, c *eventv1.PlannedChange) *syncv1.Change {
-	out := &syncv1.Change{PersonId: c.GetPersonId(), Action: action, Key: c.GetKey(), RecordId: c.GetRecordId()}
+	out := &syncv1.Change{
+		PersonId: c.GetPersonId(), Action: action, Key: c.GetKey(), RecordId: c.GetRecordId(),
+		Reason: c.GetReason(), Object: c.GetObject(),
+	}
 	for i, name := range columns {
 		after := plan.Cell(c.GetAfter(), i)
 		if after.Absent {
