@@ -30,6 +30,7 @@ import (
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/directory"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/directory/backend"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/directoryrpc"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/doctor"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/runrpc"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/stage"
@@ -60,6 +61,7 @@ type Service struct {
 	runner    *stage.Runner
 	runs      *runrpc.Runs
 	objects   *runrpc.Objects
+	doctor    *doctor.Service
 	people    *directoryrpc.Server
 	nudge     chan struct{}
 }
@@ -115,6 +117,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 			return s.client(httpClient, connectionID, grant, deps.Tokens, observer.call)
 		},
 	}
+	s.doctor = &doctor.Service{Client: s.objects.Client, APIVersion: cfg.APIVersion}
 	return s, nil
 }
 
@@ -125,10 +128,11 @@ func (s *Service) client(hc *http.Client, connectionID, grant string, tokens aut
 	})
 }
 
-// Register attaches RunService, ObjectService and DirectoryService.
+// Register attaches RunService, ObjectService, DoctorService and DirectoryService.
 func (s *Service) Register(r grpc.ServiceRegistrar) {
 	syncv1.RegisterRunServiceServer(r, s.runs)
 	syncv1.RegisterObjectServiceServer(r, s.objects)
+	syncv1.RegisterDoctorServiceServer(r, s.doctor)
 	directoryv1.RegisterDirectoryServiceServer(r, s.people)
 }
 

@@ -22,6 +22,7 @@ import (
 // Composer asks the services.
 type Composer struct {
 	connections authv1.ConnectionServiceClient
+	tokens      authv1.TokenServiceClient
 	fieldMaps   mapperv1.FieldMapServiceClient
 	schedules   schedulerv1.ScheduleServiceClient
 	runs        syncv1.RunServiceClient
@@ -33,6 +34,7 @@ type Composer struct {
 func New(auth, mapper, scheduler, syncWorker grpc.ClientConnInterface) *Composer {
 	return &Composer{
 		connections: authv1.NewConnectionServiceClient(auth),
+		tokens:      authv1.NewTokenServiceClient(auth),
 		fieldMaps:   mapperv1.NewFieldMapServiceClient(mapper),
 		schedules:   schedulerv1.NewScheduleServiceClient(scheduler),
 		runs:        syncv1.NewRunServiceClient(syncWorker),
@@ -56,6 +58,12 @@ func (c *Composer) Prepare(ctx context.Context, _ string, req proto.Message) err
 		return c.connection(ctx, &r.ConnectionId)
 	case *syncv1.DescribeObjectRequest:
 		return c.connection(ctx, &r.ConnectionId)
+	case *syncv1.DiagnoseRequest:
+		return c.doctorCase(ctx, &r.ConnectionId, &r.Case)
+	case *syncv1.GetSetupPackageRequest:
+		return c.doctorCase(ctx, &r.ConnectionId, &r.Case)
+	case *syncv1.ApplySetupRequest:
+		return c.doctorCase(ctx, &r.ConnectionId, &r.Case)
 	case *syncv1.StartRunRequest:
 		if r.GetTrigger() == syncv1.RunTrigger_RUN_TRIGGER_SCHEDULE {
 			// Scheduled runs are found by their date: a caller could take the place of tonight's.
