@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -56,11 +57,12 @@ func (b *Bus) Get(ctx context.Context, stream, subject string) (*Message, error)
 	return m, nil
 }
 
-// leaderOnly reports whether this process knows that the stream's replicas do not answer reads.
+// leaderOnly reports whether this process knows that the stream's replicas do not answer reads, as with buckets, whoever
+// made them.
 func (b *Bus) leaderOnly(stream string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.streams[stream].KeyValue
+	return b.streams[stream].KeyValue || strings.HasPrefix(stream, "KV_")
 }
 
 // directGet asks any replica for the last message of a subject.
@@ -122,6 +124,18 @@ func (b *Bus) leaderGet(ctx context.Context, stream string, req getRequest) (*Me
 	return out, nil
 }
 
+// LastSeq returns the sequence of the last message of a stream, 0 when it never had one.
+func (b *Bus) LastSeq(ctx context.Context, stream string) (seq uint64, err error) {
+	err = b.onStream(ctx, stream, "read the end of stream "+stream, func(ctx context.Context) error {
+		s, err := b.js.Stream(ctx, stream)
+		if err == nil {
+			seq = s.CachedInfo().State.LastSeq
+		}
+		return err
+	})
+	return seq, classify(err, "read the end of stream %s", stream)
+}
+
 // Read yields the stored messages whose subject matches the filter, in order, from the first after the sequence `after`
 // to the end of the stream at the time of the call. It holds at most a few MiB, however much is stored. Messages that are
 // removed meanwhile are left out. It ends after an error.
@@ -147,13 +161,8 @@ type reader struct {
 // run reads in batches from any replica, as they are fast. Where they see no more, the leader has the last word.
 func (r *reader) run(ctx context.Context, yield func(*Message) bool) error {
 	what := "read from stream " + r.stream
-	err := r.bus.onStream(ctx, r.stream, what, func(ctx context.Context) error {
-		s, err := r.bus.js.Stream(ctx, r.stream)
-		if err == nil {
-			r.bound = s.CachedInfo().State.LastSeq
-		}
-		return err
-	})
+	var err error
+	r.bound, err = r.bus.LastSeq(ctx, r.stream)
 	for err == nil && r.pos < r.bound {
 		var end, stop bool
 		if end, stop, err = r.batch(ctx, yield); err != nil || stop {
