@@ -38,7 +38,9 @@ func (s *Service) SaveFieldMap(ctx context.Context, req *mapperv1.SaveFieldMapRe
 	}
 	object := wire.Object(req.GetDescribe())
 	m, added := fieldmap.Complete(wire.Map(req.GetFieldMap()), object)
-	if problems := fieldmap.Check(m, object, req.GetAttributes(), s.config.MaxPairs); len(problems) > 0 {
+	if problems := fieldmap.Check(m, fieldmap.Org{
+		Object: object, Related: wire.Objects(req.GetRelated()), Attributes: req.GetAttributes(), MaxPairs: s.config.MaxPairs,
+	}); len(problems) > 0 {
 		return nil, errs.New(errs.Invalid, "invalid_field_map", "%s", sentence("the field map cannot be saved", problems))
 	}
 	caller, _ := rpc.CallerFrom(ctx)

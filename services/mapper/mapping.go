@@ -15,7 +15,9 @@ import (
 
 // CheckFieldMap says what a describe has against a field map.
 func (s *Service) CheckFieldMap(_ context.Context, req *mapperv1.CheckFieldMapRequest) (*mapperv1.CheckFieldMapResponse, error) {
-	problems := fieldmap.Drift(wire.Map(req.GetFieldMap()), wire.Object(req.GetDescribe()))
+	problems := fieldmap.Drift(wire.Map(req.GetFieldMap()), fieldmap.Org{
+		Object: wire.Object(req.GetDescribe()), Related: wire.Objects(req.GetRelated()),
+	})
 	return &mapperv1.CheckFieldMapResponse{Problems: wire.Problems(problems)}, nil
 }
 
@@ -58,7 +60,7 @@ func answer[Req, Resp any, P withHeader[Req]](stream grpc.BidiStreamingServer[Re
 	if header == nil {
 		return errs.New(errs.Invalid, "no_header", "the first message is no header: send the header first")
 	}
-	m, problems := fieldmap.Compile(wire.Map(header.GetFieldMap()), wire.Object(header.GetDescribe()), header.GetPersonColumns())
+	m, problems := fieldmap.Compile(wire.Header(header))
 	if len(problems) > 0 {
 		return errs.New(errs.Precondition, "field_map_unusable", "%s", sentence("the field map cannot be used", problems))
 	}

@@ -8,10 +8,27 @@ import (
 	"github.com/catalogsync/catalogsync/services/mapper/internal/values"
 )
 
-// Check returns everything that stands against saving the map, in the order of its pairs. The map is one that
-// [Complete] returned; attributes are the Catalog's custom attributes, as attributes.NAME; a map has at most maxPairs
-// pairs.
-func Check(m Map, o Object, attributes []string, maxPairs int) []values.Problem {
+// Codes of problems with a field map. They are stable.
+const (
+	CodeObject          = "unsupported_object"
+	CodeWrongDescribe   = "wrong_describe"
+	CodeTooManyPairs    = "too_many_pairs"
+	CodeNoSource        = "no_source"
+	CodeUnknownSource   = "unknown_source"
+	CodeNoSuchField     = "no_such_field"
+	CodeNotWritable     = "not_writable"
+	CodeDuplicateTarget = "duplicate_target"
+	CodeInvalidDefault  = "invalid_default"
+	CodeNotExternalID   = "not_external_id"
+	CodeRequiredField   = "required_field_unmapped"
+	CodeTypeChanged     = "type_changed"
+	CodeFieldShorter    = "field_shorter"
+)
+
+// Check returns everything that stands against saving the map, in the order of its pairs; notes are problems of scope
+// PERSON or NOTE, which stop no save. The map is one that [Complete] returned.
+func Check(m Map, org Org) []values.Problem {
+	o, attributes, maxPairs := org.Object, org.Attributes, org.MaxPairs
 	if p := checkObject(m, o); p != nil {
 		return []values.Problem{*p}
 	}
@@ -37,7 +54,9 @@ func Check(m Map, o Object, attributes []string, maxPairs int) []values.Problem 
 
 // Drift returns what stands against a saved map since it was saved. Problems that are not Advisory mean that the map
 // can no longer be used as it is.
-func Drift(m Map, o Object) []values.Problem {
+func Drift(m Map, org Org) []values.Problem {
+	o := org.Object
+
 	if p := checkObject(m, o); p != nil {
 		return []values.Problem{*p}
 	}
@@ -55,7 +74,7 @@ func Drift(m Map, o Object) []values.Problem {
 		c.standard(i, p, f)
 		if len(c.problems) == before && p.Length > 0 && f.Length > 0 && f.Length < p.Length {
 			c.pair(i, CodeFieldShorter, "%s took %d characters when the field map was saved and takes %d now: people with longer values are rejected; lengthen the field in Salesforce or save the field map again", f.Name, p.Length, f.Length)
-			c.problems[len(c.problems)-1].Advisory = true
+			c.problems[len(c.problems)-1].Scope = values.ScopePerson
 		}
 	}
 	c.externalID()
@@ -159,14 +178,6 @@ func (c *checker) standard(i int, p Pair, f Field) {
 	if _, problem := values.New(f.Spec).Convert(p.Default); problem != nil {
 		c.pair(i, CodeInvalidDefault, "its default value cannot be written: %s", problem.Message)
 	}
-}
-
-// matchField is the field whose value tells people apart.
-func (m Map) matchField() string {
-	if m.ExternalIDField != "" {
-		return m.ExternalIDField
-	}
-	return emailField
 }
 
 // externalID checks the field that the map names as external id. That it exists and can be written is checked with its

@@ -27,7 +27,16 @@ type Row struct {
 type Mapped struct {
 	Values       []string
 	Null, Absent []uint32
-	Problems     []values.Problem
+	Problems     []values.Problem // not empty: the person is rejected
+	Notes        []values.Problem // what stops nothing
+	SkippedBy    string           // the rule that skips the person; everything else is absent then
+	Lookups      []LookupKey
+}
+
+// LookupKey is the key, folded for comparison, by which the reference in a column is found.
+type LookupKey struct {
+	Column int
+	Key    string
 }
 
 // Mapper maps people whose rows have certain columns. It is safe for concurrent use.
@@ -50,8 +59,9 @@ type pair struct {
 
 // Compile prepares a map for rows with the given columns. The problems say why it cannot be used: the same as [Drift]
 // finds, advisory ones left out.
-func Compile(m Map, o Object, columns []string) (*Mapper, []values.Problem) {
-	problems := slices.DeleteFunc(Drift(m, o), func(p values.Problem) bool { return p.Advisory })
+func Compile(m Map, h Header) (*Mapper, []values.Problem) {
+	o, columns := h.Object, h.PersonColumns
+	problems := slices.DeleteFunc(Drift(m, Org{Object: o}), func(p values.Problem) bool { return p.Scope == values.ScopePerson })
 	for i, name := range columns {
 		if slices.Index(columns, name) < i {
 			problems = append(problems, values.Problem{Code: CodeDuplicateColumn, Message: fmt.Sprintf("the column %s is there twice: send each column once", values.Clip(name))})
@@ -89,6 +99,15 @@ func Compile(m Map, o Object, columns []string) (*Mapper, []values.Problem) {
 // Pairs returns the number of values that Map gives.
 func (c *Mapper) Pairs() int { return len(c.pairs) }
 
+// Targets names the values that Map gives: the targets of the map's pairs, then those that only overrides have.
+func (c *Mapper) Targets() []string {
+	out := make([]string, len(c.pairs))
+	for i, p := range c.pairs {
+		out[i] = p.field.Name
+	}
+	return out
+}
+
 // Columns returns the number of values that a row must have.
 func (c *Mapper) Columns() int { return c.columns }
 
@@ -120,7 +139,8 @@ func (c *Mapper) key(p pair, r Row) string {
 
 // Map fills out with what the person should be; its slices are cut to nothing and used again. exists says whether the
 // person has a record: a new one needs the required fields. The row has [Mapper.Columns] values.
-func (c *Mapper) Map(r Row, exists bool, out *Mapped) {
+func (c *Mapper) Map(r Row, record *Row, out *Mapped) {
+	exists := record != nil
 	out.Values, out.Null, out.Absent, out.Problems = out.Values[:0], out.Null[:0], out.Absent[:0], out.Problems[:0]
 	for i := range c.pairs {
 		p := &c.pairs[i]

@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"slices"
+	"time"
 
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	rowv1 "github.com/catalogsync/catalogsync/gen/catalogsync/row/v1"
@@ -13,27 +14,6 @@ import (
 	"github.com/catalogsync/catalogsync/services/mapper/internal/values"
 )
 
-// Map returns what a field map says, without its identity.
-func Map(p *mapperv1.FieldMap) fieldmap.Map {
-	m := fieldmap.Map{Object: p.GetObject(), ExternalIDField: p.GetExternalIdField()}
-	for _, pair := range p.GetPairs() {
-		m.Pairs = append(m.Pairs, fieldmap.Pair{
-			Source: pair.GetSource(), Target: pair.GetTarget(), Default: pair.GetDefaultValue(),
-			Type: pair.GetType(), Length: int(pair.GetLength()),
-		})
-	}
-	return m
-}
-
-// Pairs returns the pairs for the wire.
-func Pairs(pairs []fieldmap.Pair) []*mapperv1.Pair {
-	out := make([]*mapperv1.Pair, len(pairs))
-	for i, p := range pairs {
-		out[i] = &mapperv1.Pair{Source: p.Source, Target: p.Target, DefaultValue: p.Default, Type: p.Type, Length: int32(p.Length)}
-	}
-	return out
-}
-
 // Object returns what a describe says.
 func Object(d *salesforcev1.ObjectDescribe) fieldmap.Object {
 	o := fieldmap.Object{Name: d.GetName(), Fields: make([]fieldmap.Field, 0, len(d.GetFields()))}
@@ -42,14 +22,36 @@ func Object(d *salesforcev1.ObjectDescribe) fieldmap.Object {
 			Spec: values.Spec{
 				Name: f.GetName(), Type: f.GetType(), Length: int(f.GetLength()),
 				Precision: int(f.GetPrecision()), Scale: int(f.GetScale()), Digits: int(f.GetDigits()),
-				Restricted: f.GetRestrictedPicklist(), Picklist: f.GetPicklistValues(),
+				Restricted: f.GetRestrictedPicklist(), Picklist: f.GetPicklistValues(), Labels: f.GetPicklistLabels(),
 			},
 			Label: f.GetLabel(), Createable: f.GetCreateable(), Updateable: f.GetUpdateable(), Nillable: f.GetNillable(),
 			DefaultedOnCreate: f.GetDefaultedOnCreate(), ExternalID: f.GetExternalId(), Unique: f.GetUnique(),
-			CaseSensitive: f.GetCaseSensitive(), Calculated: f.GetCalculated(),
+			CaseSensitive: f.GetCaseSensitive(), Calculated: f.GetCalculated(), IDLookup: f.GetIdLookup(),
+			ReferenceTo: f.GetReferenceTo(), Relationship: f.GetRelationshipName(),
 		})
 	}
 	return o
+}
+
+// Objects returns what describes say.
+func Objects(describes []*salesforcev1.ObjectDescribe) []fieldmap.Object {
+	out := make([]fieldmap.Object, len(describes))
+	for i, d := range describes {
+		out[i] = Object(d)
+	}
+	return out
+}
+
+// Header returns how to map, from the first message of a stream.
+func Header(h *mapperv1.MapHeader) (fieldmap.Map, fieldmap.Header) {
+	now := time.Time{}
+	if h.GetNow() != nil {
+		now = h.GetNow().AsTime()
+	}
+	return Map(h.GetFieldMap()), fieldmap.Header{
+		Object: Object(h.GetDescribe()), PersonColumns: h.GetPersonColumns(), RecordColumns: h.GetRecordColumns(),
+		Now: now, Stopped: h.GetStoppedTargets(),
+	}
 }
 
 // Problems returns the problems for the wire; nil for none.
@@ -59,10 +61,7 @@ func Problems(problems []values.Problem) []*mapperv1.Problem {
 	}
 	out := make([]*mapperv1.Problem, len(problems))
 	for i, p := range problems {
-		out[i] = &mapperv1.Problem{Code: p.Code, Field: p.Field, Message: p.Message, Scope: mapperv1.Scope_SCOPE_MAP}
-		if p.Advisory {
-			out[i].Scope = mapperv1.Scope_SCOPE_PERSON
-		}
+		out[i] = &mapperv1.Problem{Code: p.Code, Field: p.Field, Message: p.Message, Scope: mapperv1.Scope(p.Scope), Repair: p.Repair}
 	}
 	return out
 }
@@ -108,7 +107,7 @@ func People(m *fieldmap.Mapper, batch *mapperv1.PeopleAndRecords) (*mapperv1.Map
 			return nil, err
 		}
 		out.Values = cells[i*width : i*width : (i+1)*width]
-		m.Map(r, one.GetRecord() != nil, &out)
+		m.Map(r, record(one.GetRecord()), &out)
 		place := &places[i]
 		place.values.Id, place.values.Values = one.GetPerson().GetId(), out.Values
 		place.values.Null, place.values.Absent = slices.Clone(out.Null), slices.Clone(out.Absent)
@@ -116,4 +115,11 @@ func People(m *fieldmap.Mapper, batch *mapperv1.PeopleAndRecords) (*mapperv1.Map
 		refs[i] = &place.person
 	}
 	return &mapperv1.MapPeopleResponse{People: refs}, nil
+}
+
+func record(r *rowv1.Row) *fieldmap.Row {
+	if r == nil {
+		return nil
+	}
+	return &fieldmap.Row{Values: r.GetValues(), Null: r.GetNull(), Absent: r.GetAbsent()}
 }

@@ -30,9 +30,21 @@ type Problem struct {
 	Code    string // stable, snake_case
 	Field   string // Salesforce field, or empty
 	Message string // what happened and what to do; at most 40 characters of a person's value
-	// Advisory marks a problem that concerns single people, who are rejected one by one, and stops nothing else.
-	Advisory bool
+	Scope   Scope
+	Repair  string // what would mend it, where the message does not say it all
 }
+
+// Scope is what a problem stops.
+type Scope int32
+
+// Scopes.
+const (
+	ScopeUnset  Scope = iota
+	ScopeMap          // the whole field map
+	ScopePair         // its pair alone
+	ScopePerson       // single people, who are rejected one by one
+	ScopeNote         // nothing
+)
 
 // Spec is what a field's describe says of its values.
 type Spec struct {
@@ -44,6 +56,7 @@ type Spec struct {
 	Digits     int      // greatest number of digits of an int, 0 where unknown
 	Restricted bool     // takes only the values of Picklist
 	Picklist   []string // active values in the org's order
+	Labels     []string // of Picklist; empty where each is its own
 }
 
 type kind uint8
@@ -250,7 +263,7 @@ func units(s string) int {
 }
 
 func (c *Converter) problem(code, format string, args ...any) *Problem {
-	return &Problem{Code: code, Field: c.spec.Name, Message: c.spec.Name + ": " + fmt.Sprintf(format, args...)}
+	return &Problem{Code: code, Field: c.spec.Name, Scope: ScopePerson, Message: c.spec.Name + ": " + fmt.Sprintf(format, args...)}
 }
 
 // Clip quotes a value for a message, its first 40 characters at most.
