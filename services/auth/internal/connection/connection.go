@@ -79,7 +79,7 @@ type Connection struct {
 
 	Purpose      Purpose  `json:"purpose,omitempty"`
 	CompanyNames []string `json:"company_names,omitempty"`
-	// OrgName is what the org calls itself; empty when it may not be read.
+	// OrgName is the org's My Domain host; empty when it has none or does not tell.
 	OrgName string `json:"org_name,omitempty"`
 	// UserEmail is the connected user's e-mail, which may differ from the username.
 	UserEmail string `json:"user_email,omitempty"`
@@ -92,6 +92,26 @@ type Connection struct {
 	UnlinkedAt time.Time `json:"unlinked_at,omitzero"`
 	// ClientID is the app's consumer key, which is no secret.
 	ClientID string `json:"client_id,omitempty"`
+	// Ending says what is still to be done for an unlinked connection; nil when all of it is done, and for others.
+	Ending *Ending `json:"ending,omitempty"`
+}
+
+// Ending is the marker that an unlinked connection bears until its credentials are erased and everybody is told.
+type Ending struct {
+	// Replaced says that another org took its place.
+	Replaced bool `json:"replaced,omitempty"`
+}
+
+// IsSource reports whether the connection is only read.
+func (c Connection) IsSource() bool { return c.Purpose == Source }
+
+// Org names the connection's org for people: by its domain where it is known, and by its id.
+func (c Connection) Org() string {
+	name := c.OrgName
+	if name == "" {
+		name = strings.TrimPrefix(c.InstanceURL, "https://")
+	}
+	return name + " (" + c.OrgID + ")"
 }
 
 // Credentials are what a connection signs in with. Which fields are set follows from the flow.
@@ -111,6 +131,11 @@ func (c Connection) NeedsReconnectError() *errs.Error {
 	return errs.New(errs.Precondition, "needs_reconnect", "connection %q to %s needs a reconnect: %s", c.Name, c.Host, c.Reason)
 }
 
+// UnlinkedError is what is said to whoever wants to use a connection that an admin ended.
+func (c Connection) UnlinkedError() *errs.Error {
+	return errs.New(errs.Precondition, "unlinked", "connection %q to %s was unlinked: link the org again", c.Name, c.Host)
+}
+
 func newID() string { return "con_" + strings.ToLower(rand.Text()) }
 
 // record is a tenant's connections, oldest first.
@@ -121,7 +146,7 @@ type record struct {
 // find returns the index of the connection with the id, or of the write target where id is empty; -1 when there is none.
 func (r record) find(id string) int {
 	for i, c := range r.Connections {
-		if c.ID == id || id == "" && c.State != Unlinked {
+		if c.ID == id || id == "" && c.State != Unlinked && !c.IsSource() {
 			return i
 		}
 	}

@@ -55,13 +55,14 @@ func (l *Linker) ClientCredentials(ctx context.Context, r Request) (connection.C
 	if err != nil {
 		return connection.Connection{}, err
 	}
-	conn, err := l.Conns.Link(ctx, connection.Connection{
+	out, err := l.Conns.Link(ctx, connection.Connection{
 		Tenant: r.Tenant, Name: r.Name, Flow: connection.ClientCredentials, Host: host,
 		OrgID: tok.OrgID, InstanceURL: tok.InstanceURL, UserID: tok.UserID, Username: user.Username,
-	}, r.Credentials)
+	}, r.Credentials, connection.Terms{})
 	if err != nil {
 		return connection.Connection{}, err
 	}
+	conn := out.Connection
 	l.Tokens.Adopt(conn, tok)
 	l.Log.InfoContext(ctx, "linked", slog.String(telemetry.KeyTenant, conn.Tenant),
 		slog.String(telemetry.KeyConnection, conn.ID), slog.String(telemetry.KeyOrg, conn.OrgID))
