@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/catalogsync/catalogsync/internal/egress"
 )
 
 // HostPolicy says which origins may be called with a customer's credentials. The zero value admits
@@ -23,7 +25,7 @@ type HostPolicy struct {
 func (p HostPolicy) Validate() error {
 	var errs []error
 	for _, raw := range p.AllowDev {
-		if _, err := parseOrigin(raw); err != nil {
+		if _, err := egress.ParseOrigin(raw); err != nil {
 			errs = append(errs, fmt.Errorf("development origin %q: %w", raw, err))
 		}
 	}
@@ -34,62 +36,38 @@ func (p HostPolicy) Validate() error {
 // an error that says which rule it breaks. An origin that comes from a person, a token response or a
 // reply passes through here before anything is sent to it.
 func (p HostPolicy) Check(rawOrigin string) (*url.URL, error) {
-	u, err := parseOrigin(rawOrigin)
+	u, err := egress.ParseOrigin(rawOrigin)
 	if err != nil {
 		return nil, fmt.Errorf("salesforce origin: %w", err)
 	}
 	if p.isDev(u) {
 		return u, nil
 	}
-	if err := p.checkHost(u); err != nil {
+	if err := p.check(u); err != nil {
 		return nil, fmt.Errorf("salesforce origin: %w", err)
 	}
 	return u, nil
 }
 
-func parseOrigin(raw string) (*url.URL, error) {
-	if strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return nil, errors.New("it holds spaces, control characters or letters outside ASCII (use the punycode form)")
-	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		// The parser's error repeats the whole text, which may hold a password.
-		return nil, errors.New("it is no URL")
-	}
-	switch {
-	case u.User != nil:
-		return nil, errors.New("it must not hold a user or password")
-	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, fmt.Errorf("scheme %q is not https", u.Scheme)
-	case u.Opaque != "" || u.Hostname() == "":
-		return nil, errors.New("it has no host")
-	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
-		return nil, errors.New("it must end after the host: no path, query or fragment")
-	case strings.HasSuffix(u.Host, ":"):
-		return nil, errors.New("its port is empty")
-	}
-	host := strings.ToLower(u.Host)
-	if u.Scheme == "https" {
-		host = strings.TrimSuffix(host, ":443")
-	}
-	return &url.URL{Scheme: u.Scheme, Host: host}, nil
-}
-
 func (p HostPolicy) isDev(u *url.URL) bool {
 	return slices.ContainsFunc(p.AllowDev, func(raw string) bool {
-		d, err := parseOrigin(raw)
+		d, err := egress.ParseOrigin(raw)
 		return err == nil && *d == *u
 	})
 }
 
-func (p HostPolicy) checkHost(u *url.URL) error {
+func (p HostPolicy) check(u *url.URL) error {
 	if u.Scheme != "https" {
 		return fmt.Errorf("scheme %q is not https", u.Scheme)
 	}
 	if port := u.Port(); port != "" {
 		return fmt.Errorf("port %s is not 443", port)
 	}
-	host := u.Hostname()
+	return p.checkHost(u.Hostname())
+}
+
+// checkHost says what is wrong with the host of an origin.
+func (p HostPolicy) checkHost(host string) error {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return errors.New("it is an address, not a host name")
 	}

@@ -129,7 +129,7 @@ func New(o Options) (*Client, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Client{opt: o, http: *o.HTTP, client: name, shared: new(shared)}
-	c.http.CheckRedirect = refuseRedirects
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.http.Jar = nil
 	c.http.Timeout = 0 // time-outs are per phase, see exchange
 	return c, nil

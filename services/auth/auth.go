@@ -60,7 +60,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
 	policy := cfg.Policy()
-	client := oauth.New(salesforce.NewHTTPClient(policy), policy)
+	client := oauth.New(salesforce.NewOAuthClient(policy), policy)
 	source, err := token.New(client, conns, deps.Log, deps.Telemetry.OrNoop(), token.DefaultOptions())
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)

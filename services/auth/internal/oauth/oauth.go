@@ -36,7 +36,7 @@ type Client struct {
 	policy salesforce.HostPolicy
 }
 
-// New returns a client that sends over http, which [salesforce.NewHTTPClient] made for the same policy.
+// New returns a client that sends over http, which [salesforce.NewOAuthClient] made for the same policy.
 func New(http *http.Client, policy salesforce.HostPolicy) *Client {
 	return &Client{http: http, policy: policy}
 }
