@@ -124,6 +124,8 @@ type Credentials struct {
 	PrivateKey config.Secret
 	Username   string
 	Audience   string
+
+	renewed bool // they came with a refresh, not with a link
 }
 
 // NeedsReconnectError is what is said to whoever wants to use a connection that Salesforce refuses.

@@ -29,6 +29,7 @@ type secrets struct {
 	PrivateKey   string `json:"private_key,omitempty"`
 	Username     string `json:"username,omitempty"`
 	Audience     string `json:"audience,omitempty"`
+	Renewed      bool   `json:"renewed,omitempty"`
 }
 
 func label(c Connection) vault.Label {
@@ -42,7 +43,7 @@ func credentialsKey(id string, version int64) string {
 func (s *Store) seal(ctx context.Context, c Connection, creds Credentials) error {
 	plain, err := json.Marshal(secrets{
 		ClientID: creds.ClientID, ClientSecret: creds.ClientSecret.Expose(), RefreshToken: creds.RefreshToken.Expose(),
-		PrivateKey: creds.PrivateKey.Expose(), Username: creds.Username, Audience: creds.Audience,
+		PrivateKey: creds.PrivateKey.Expose(), Username: creds.Username, Audience: creds.Audience, Renewed: creds.renewed,
 	})
 	if err != nil {
 		return fmt.Errorf("encode the credentials of connection %s: %w", c.ID, err)
@@ -78,7 +79,7 @@ func (s *Store) Credentials(ctx context.Context, c Connection) (Credentials, err
 	}
 	return Credentials{
 		ClientID: sec.ClientID, ClientSecret: config.NewSecret(sec.ClientSecret), RefreshToken: config.NewSecret(sec.RefreshToken),
-		PrivateKey: config.NewSecret(sec.PrivateKey), Username: sec.Username, Audience: sec.Audience,
+		PrivateKey: config.NewSecret(sec.PrivateKey), Username: sec.Username, Audience: sec.Audience, renewed: sec.Renewed,
 	}, nil
 }
 
