@@ -140,11 +140,6 @@ func NewChangesOf(p *Publisher, kind string, action syncv1.Action, columns []str
 	return &Changes{p: p, kind: kind, action: action, columns: columns}
 }
 
-// NewChangesOf returns a writer of changes of one kind.
-func NewChangesOf(p *Publisher, kind string, action syncv1.Action, columns []string) *Changes {
-	return &Changes{p: p, kind: kind, action: action, columns: columns}
-}
-
 // Add takes a change; the writer keeps it until it is published.
 func (w *Changes) Add(ctx context.Context, c *eventv1.PlannedChange) error {
 	size := proto.Size(c) + 4

@@ -38,8 +38,8 @@ const (
 	// KindCreates and KindUpdates are planned changes of the run's object.
 	KindCreates = "creates"
 	KindUpdates = "updates"
-	// KindElsewhere are updates of records of another object: the Contacts that Leads became.
-	KindElsewhere = "elsewhere"
+	// KindContactUpdates are planned updates of the Contacts that Leads became.
+	KindContactUpdates = "contact_updates"
 	// KindUndeletes take records out of the recycle bin and update them.
 	KindUndeletes = "undeletes"
 	// KindLeavers are updates that flag leavers: they belong to nobody of the snapshot, so nobody ends by them.
@@ -51,7 +51,7 @@ const (
 )
 
 // ChangeKinds are the kinds of planned changes, in the order in which they are applied.
-var ChangeKinds = []string{KindCreates, KindUpdates, KindElsewhere, KindUndeletes, KindLeavers, KindDeletes}
+var ChangeKinds = []string{KindCreates, KindUpdates, KindContactUpdates, KindUndeletes, KindLeavers, KindDeletes}
 
 // ErrCorrupt: what the bus holds is not what a settled task wrote.
 var ErrCorrupt = errors.New("rows: a batch differs from its settle record")
@@ -66,7 +66,7 @@ func stream(a event.Address, n int) (string, string) {
 	switch {
 	case a.Kind == KindOutcomes:
 		return a.Outcomes(n)
-	case slices.Contains(ChangeKinds, a.Kind):
+	case IsChanges(a.Kind):
 		return a.Changes(n)
 	}
 	return a.Rows(n)
@@ -74,7 +74,7 @@ func stream(a event.Address, n int) (string, string) {
 
 // IsChanges reports whether a kind holds planned changes that are applied.
 func IsChanges(kind string) bool {
-	return kind == KindCreates || kind == KindUpdates || kind == KindContactUpdates || kind == KindLeavers
+	return slices.Contains(ChangeKinds, kind)
 }
 
 // Part is the part to which a folded match key belongs.
@@ -156,7 +156,7 @@ func (p *Publisher) Outputs() []ledger.Output {
 		o := ledger.Output{
 			Kind: k.kind, Part: k.part, Messages: s.messages, Rows: s.rows, Bytes: s.bytes, Checksum: s.digest.Sum64(),
 		}
-		if slices.Contains(ChangeKinds, k.kind) {
+		if IsChanges(k.kind) {
 			o.MessageRows = s.perMsg
 		}
 		outs = append(outs, o)
