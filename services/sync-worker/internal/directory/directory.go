@@ -23,6 +23,8 @@ const (
 	MaxAttributes = 500
 	// MaxPage is the largest page of [Directory.List].
 	MaxPage = 1_000
+	// HistoryAge is how long replaced outcomes are kept: as long as runs.
+	HistoryAge = 90 * 24 * time.Hour
 )
 
 // Directory is a store of people. It is safe for concurrent use. All its errors are classified (package errs).
@@ -53,8 +55,18 @@ type Directory interface {
 	//
 	// An unchanged outcome does not replace a stored one that is created, updated or unchanged and names the same record,
 	// so that a nightly run of a million unchanged people writes nothing. For that reason a run which is not the newest of
-	// its connection only fills gaps: it replaces nothing.
+	// its connection only fills gaps: it replaces nothing. What is replaced becomes history, for [HistoryAge].
 	ProjectOutcomes(ctx context.Context, tenant, connection, run string, endedAt time.Time, outcomes []*syncv1.Outcome) error
+	// History returns how a person ended in runs on a connection, newest first, at most limit of them: the latest outcome
+	// and those that it and its predecessors took the place of. Nobody has to be in the directory for it.
+	History(ctx context.Context, tenant, connection, person string, limit int) ([]PersonOutcome, error)
+	// KnownRecords returns the record that was each person's last on a connection, as far as any outcome named one. People
+	// without are left out.
+	KnownRecords(ctx context.Context, tenant, connection string, people []string) (map[string]string, error)
+	// PersonOfRecord returns whose a record was last, or no name. It reads all outcomes of the connection.
+	PersonOfRecord(ctx context.Context, tenant, connection, record string) (string, error)
+	// DropOutcomes forgets all outcomes on a connection, history included.
+	DropOutcomes(ctx context.Context, tenant, connection string) error
 
 	// Close releases the store. Nothing else may be called afterwards.
 	Close() error

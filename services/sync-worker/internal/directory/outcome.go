@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"encoding/json"
 	"time"
 
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
@@ -72,4 +73,28 @@ func supersedes(o *syncv1.Outcome, run, newest RunStamp, stored *StoredOutcome) 
 		return false
 	}
 	return true
+}
+
+// Replaced returns the people whose stored outcome, of another run than this one, gives way to one of kept.
+func Replaced(kept []*syncv1.Outcome, run string, stored map[string]*StoredOutcome) []string {
+	var people []string
+	for _, o := range kept {
+		if s := stored[o.GetPersonId()]; s != nil && s.Run != run {
+			people = append(people, o.GetPersonId())
+		}
+	}
+	return people
+}
+
+// DecodeLists fills in the lists of an outcome from their stored form: JSON, or nothing.
+func DecodeLists(o *syncv1.Outcome, fields, otherRecordIDs string) error {
+	if fields != "" {
+		if err := json.Unmarshal([]byte(fields), &o.Fields); err != nil {
+			return err
+		}
+	}
+	if otherRecordIDs == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(otherRecordIDs), &o.OtherRecordIds)
 }

@@ -43,6 +43,7 @@ func Run(t *testing.T, store Store) {
 		"Outcomes":            testOutcomes,
 		"OutcomesSuperseding": testOutcomesSuperseding,
 		"OutcomesMany":        testOutcomesMany,
+		"History":             testHistory,
 		"Concurrent":          testConcurrent,
 	} {
 		t.Run(name, func(t *testing.T) {

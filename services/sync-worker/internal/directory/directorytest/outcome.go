@@ -58,7 +58,7 @@ func testOutcomes(t *testing.T, b *bundle) {
 	b.put(directory.Full, person("1"), person("2"))
 	first := &syncv1.Outcome{
 		PersonId: "1", Kind: failed, RecordId: "003A", Code: "REQUIRED_FIELD_MISSING", Message: "Required fields are missing: [\"Last\nName\"] é\x00",
-		Fields: []string{"LastName", `a"b,`, ""}, BulkJobId: "750A",
+		Fields: []string{"LastName", `a"b,`, ""}, BulkJobId: "750A", OtherRecordIds: []string{"003X", "003Y"}, FieldMapVersion: 7,
 	}
 	second := &syncv1.Outcome{PersonId: "1", Kind: created}
 	for range 2 { // twice: the same
@@ -168,5 +168,61 @@ func testOutcomesMany(t *testing.T, b *bundle) {
 		if got := b.latest(strconv.Itoa(i)); got != want {
 			t.Errorf("person %d: %q, want %q", i, got, want)
 		}
+	}
+}
+
+func testHistory(t *testing.T, b *bundle) {
+	ctx := t.Context()
+	b.put(directory.Full, person("1"), person("2"))
+	history := func(person string, limit int) (runs []string) {
+		t.Helper()
+		os, err := b.d.History(ctx, tenant, "c", person, limit)
+		b.ok(err)
+		for _, o := range os {
+			if o.Outcome.GetPersonId() != person || o.Connection != "c" {
+				t.Errorf("history of %s holds %v", person, o)
+			}
+			runs = append(runs, o.Run+" "+o.Outcome.GetKind().String()[len("OUTCOME_KIND_"):])
+		}
+		return runs
+	}
+	same := func(want []string, got []string) {
+		t.Helper()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("history (-want +got):\n%s", diff)
+		}
+	}
+	same(nil, history("1", 20))
+	for range 2 { // twice: the same
+		b.project(1, created, "A")
+	}
+	b.project(2, unchanged, "A")
+	b.project(3, updated, "A")
+	b.project(3, updated, "A")
+	b.project(4, deferred, "")
+	same([]string{"run4 DEFERRED", "run3 UPDATED", "run1 CREATED"}, history("1", 20))
+	same([]string{"run4 DEFERRED", "run3 UPDATED"}, history("1", 2))
+	same(nil, history("2", 20))
+
+	known, err := b.d.KnownRecords(ctx, tenant, "c", []string{"1", "2", "nobody"})
+	b.ok(err)
+	if diff := cmp.Diff(map[string]string{"1": "A"}, known); diff != "" {
+		t.Errorf("known records (-want +got):\n%s", diff)
+	}
+	for record, want := range map[string]string{"A": "1", "B": ""} {
+		if got, err := b.d.PersonOfRecord(ctx, tenant, "c", record); err != nil || got != want {
+			t.Errorf("record %s is %q's, %v; want %q", record, got, err, want)
+		}
+	}
+	// What is older than the age goes with the next outcome.
+	late := at(5).Add(directory.HistoryAge)
+	b.ok(b.d.ProjectOutcomes(ctx, tenant, "c", "run9", late, []*syncv1.Outcome{{PersonId: "1", Kind: failed, Message: "m", OtherRecordIds: []string{"x"}, FieldMapVersion: 3}}))
+	same([]string{"run9 FAILED"}, history("1", 20))
+
+	b.ok(b.d.ProjectOutcomes(ctx, tenant, "other", "run1", at(1), []*syncv1.Outcome{{PersonId: "1", Kind: created}}))
+	b.ok(b.d.DropOutcomes(ctx, tenant, "c"))
+	same(nil, history("1", 20))
+	if _, os, err := b.d.Get(ctx, tenant, "1"); err != nil || len(os) != 1 || os[0].Connection != "other" {
+		t.Errorf("after the drop: %v, %v", os, err)
 	}
 }

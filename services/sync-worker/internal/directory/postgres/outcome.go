@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -30,31 +31,55 @@ func (d *Directory) ProjectOutcomes(ctx context.Context, tenant, connection, run
 		if len(kept) == 0 {
 			return nil
 		}
+		if err := keepHistory(ctx, tx, tenant, connection, stamp, directory.Replaced(kept, run, stored)); err != nil {
+			return err
+		}
 		return upsertOutcomes(ctx, tx, tenant, connection, stamp, kept)
 	})
+}
+
+// keepHistory copies the outcomes of people, which are about to be replaced, and lets go of what is too old.
+func keepHistory(ctx context.Context, tx pgx.Tx, tenant, connection string, stamp directory.RunStamp, people []string) error {
+	if len(people) == 0 {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO history
+		SELECT o.* FROM unnest($3::text[]) AS wanted(wanted_id) CROSS JOIN LATERAL (
+			SELECT tenant, person_id, connection, ended_at, run, kind, record_id, code, message, fields, bulk_job_id, other_ids, field_map_version
+			FROM outcome WHERE tenant = $1 AND person_id = wanted.wanted_id AND connection = $2 OFFSET 0) AS o
+		ON CONFLICT DO NOTHING`, tenant, connection, people); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, "DELETE FROM history WHERE tenant = $1 AND connection = $2 AND person_id = ANY($3) AND ended_at < $4",
+		tenant, connection, people, stamp.EndedAt.Add(-directory.HistoryAge))
+	return err
 }
 
 func upsertOutcomes(ctx context.Context, tx pgx.Tx, tenant, connection string, stamp directory.RunStamp, outcomes []*syncv1.Outcome) error {
 	n := len(outcomes)
 	people, kinds, records := make([]string, n), make([]int32, n), make([]string, n)
 	codes, messages, fields, jobs := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	others, versions := make([]string, n), make([]int32, n)
 	for i, o := range outcomes {
 		people[i], kinds[i] = withoutNUL(o.GetPersonId()), int32(o.GetKind())
 		records[i], codes[i], messages[i] = withoutNUL(o.GetRecordId()), withoutNUL(o.GetCode()), withoutNUL(o.GetMessage())
 		jobs[i] = withoutNUL(o.GetBulkJobId())
-		if len(o.GetFields()) > 0 {
-			text, err := json.Marshal(o.GetFields())
-			if err != nil {
-				return err
-			}
-			fields[i] = string(text)
+		versions[i] = o.GetFieldMapVersion()
+		var err error
+		if fields[i], err = list(o.GetFields()); err != nil {
+			return err
+		}
+		if others[i], err = list(o.GetOtherRecordIds()); err != nil {
+			return err
 		}
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO outcome (tenant, connection, run, ended_at, person_id, kind, record_id, code, message, fields, bulk_job_id)
-		SELECT $1, $2, $3, $4, o.* FROM unnest($5::text[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[]) AS o
+	_, err := tx.Exec(ctx, `INSERT INTO outcome (tenant, connection, run, ended_at, person_id, kind, record_id, code, message, fields, bulk_job_id, other_ids, field_map_version, known_record)
+		SELECT $1, $2, $3, $4, o.* FROM unnest($5::text[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::integer[], $7::text[]) AS o
 		ON CONFLICT (tenant, person_id, connection) DO UPDATE SET run = excluded.run, ended_at = excluded.ended_at, kind = excluded.kind,
-		record_id = excluded.record_id, code = excluded.code, message = excluded.message, fields = excluded.fields, bulk_job_id = excluded.bulk_job_id`,
-		tenant, connection, stamp.Run, stamp.EndedAt, people, kinds, records, codes, messages, fields, jobs)
+		record_id = excluded.record_id, code = excluded.code, message = excluded.message, fields = excluded.fields, bulk_job_id = excluded.bulk_job_id,
+		other_ids = excluded.other_ids, field_map_version = excluded.field_map_version,
+		known_record = CASE excluded.known_record WHEN '' THEN outcome.known_record ELSE excluded.known_record END`,
+		tenant, connection, stamp.Run, stamp.EndedAt, people, kinds, records, codes, messages, fields, jobs, others, versions)
 	return err
 }
 
@@ -106,23 +131,92 @@ func (d *Directory) Get(ctx context.Context, tenant, id string) (directory.Perso
 	if len(people) == 0 || people[0].ID != id {
 		return directory.Person{}, nil, errs.New(errs.NotFound, "no_person", "nobody has the id %q; ids are those of the Catalog, in the same letter case", id)
 	}
-	rows, err := d.pool.Query(ctx, `SELECT connection, run, ended_at, kind, record_id, code, message, fields, bulk_job_id
-		FROM outcome WHERE tenant = $1 AND person_id = $2 ORDER BY connection`, tenant, people[0].ID)
-	if err != nil {
-		return directory.Person{}, nil, d.classify(err, "read the outcomes")
+	outcomes, err := d.outcomes(ctx, "SELECT "+outcomeColumns+" FROM outcome WHERE tenant = $1 AND person_id = $2 ORDER BY connection", tenant, people[0].ID)
+	return people[0], outcomes, err
+}
+
+// list is how a list of strings is stored.
+func list(texts []string) (string, error) {
+	if len(texts) == 0 {
+		return "", nil
 	}
-	outcomes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (directory.PersonOutcome, error) {
-		o := directory.PersonOutcome{Outcome: &syncv1.Outcome{PersonId: id}}
+	text, err := json.Marshal(texts)
+	return string(text), err
+}
+
+const outcomeColumns = "connection, run, ended_at, person_id, kind, record_id, code, message, fields, bulk_job_id, other_ids, field_map_version"
+
+func (d *Directory) outcomes(ctx context.Context, query string, args ...any) ([]directory.PersonOutcome, error) {
+	const doing = "read the outcomes"
+	rows, err := d.pool.Query(ctx, query, args...)
+	if err != nil {
+		return nil, d.classify(err, doing)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (directory.PersonOutcome, error) {
+		o := directory.PersonOutcome{Outcome: &syncv1.Outcome{}}
 		var kind int32
-		var fields string
-		err := row.Scan(&o.Connection, &o.Run, &o.EndedAt, &kind, &o.Outcome.RecordId, &o.Outcome.Code, &o.Outcome.Message,
-			&fields, &o.Outcome.BulkJobId)
+		var fields, others string
+		err := row.Scan(&o.Connection, &o.Run, &o.EndedAt, &o.Outcome.PersonId, &kind, &o.Outcome.RecordId, &o.Outcome.Code, &o.Outcome.Message,
+			&fields, &o.Outcome.BulkJobId, &others, &o.Outcome.FieldMapVersion)
 		o.EndedAt = o.EndedAt.UTC()
 		o.Outcome.Kind = syncv1.OutcomeKind(kind)
-		if err == nil && fields != "" {
-			err = json.Unmarshal([]byte(fields), &o.Outcome.Fields)
+		if err == nil {
+			err = directory.DecodeLists(o.Outcome, fields, others)
 		}
 		return o, err
 	})
-	return people[0], outcomes, d.classify(err, "read the outcomes")
+	return all, d.classify(err, doing)
+}
+
+// History implements [directory.Directory].
+func (d *Directory) History(ctx context.Context, tenant, connection, person string, limit int) ([]directory.PersonOutcome, error) {
+	const from = "SELECT " + outcomeColumns + " FROM "
+	const where = " WHERE tenant = $1 AND connection = $2 AND person_id = $3"
+	return d.outcomes(ctx, from+"outcome"+where+" UNION ALL "+from+"history"+where+" ORDER BY ended_at DESC, run DESC LIMIT $4",
+		tenant, connection, withoutNUL(person), limit)
+}
+
+// KnownRecords implements [directory.Directory].
+func (d *Directory) KnownRecords(ctx context.Context, tenant, connection string, people []string) (map[string]string, error) {
+	const doing = "read the known records"
+	ids := make([]string, len(people))
+	for i, p := range people {
+		ids[i] = withoutNUL(p)
+	}
+	rows, err := d.pool.Query(ctx, `SELECT o.* FROM unnest($3::text[]) AS wanted(wanted_id) CROSS JOIN LATERAL (
+		SELECT person_id, known_record FROM outcome WHERE tenant = $1 AND person_id = wanted.wanted_id AND connection = $2 AND known_record <> '' OFFSET 0
+		) AS o`, tenant, connection, ids)
+	if err != nil {
+		return nil, d.classify(err, doing)
+	}
+	known := make(map[string]string)
+	var person, record string
+	_, err = pgx.ForEachRow(rows, []any{&person, &record}, func() error {
+		known[person] = record
+		return nil
+	})
+	return known, d.classify(err, doing)
+}
+
+// PersonOfRecord implements [directory.Directory].
+func (d *Directory) PersonOfRecord(ctx context.Context, tenant, connection, record string) (string, error) {
+	var person string
+	err := d.pool.QueryRow(ctx, "SELECT person_id FROM outcome WHERE tenant = $1 AND connection = $2 AND known_record = $3 ORDER BY ended_at DESC LIMIT 1",
+		tenant, connection, withoutNUL(record)).Scan(&person)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	return person, d.classify(err, "find the person of a record")
+}
+
+// DropOutcomes implements [directory.Directory].
+func (d *Directory) DropOutcomes(ctx context.Context, tenant, connection string) error {
+	return d.update(ctx, "drop the outcomes", func(tx pgx.Tx) error {
+		for _, table := range []string{"outcome", "history", "projection"} {
+			if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE tenant = $1 AND connection = $2", tenant, connection); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
