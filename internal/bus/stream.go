@@ -46,6 +46,9 @@ type Stream struct {
 	// KeyValue marks a stream that decisions are made from: it is read from its leader alone, and supports what
 	// key-value buckets need, which is replacing a subject's messages and markers that expire.
 	KeyValue bool
+	// AppendOnly marks a stream of which nobody, an operator included, can delete or purge a message: only its limits
+	// remove the oldest. It cannot be taken back.
+	AppendOnly bool
 }
 
 // markerTTL is how long a marker tells readers that a message has expired by age.
@@ -65,6 +68,9 @@ func (s Stream) config(replicas int) jetstream.StreamConfig {
 	}
 	if s.DiscardNew {
 		cfg.Discard = jetstream.DiscardNew
+	}
+	if s.AppendOnly {
+		cfg.DenyDelete, cfg.DenyPurge = true, true
 	}
 	if s.KeyValue {
 		cfg.AllowDirect, cfg.AllowRollup, cfg.DenyDelete, cfg.AllowMsgTTL = false, true, true, true

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/catalogsync/catalogsync/internal/bus"
+	"github.com/catalogsync/catalogsync/internal/store"
 )
 
 // Streams.
@@ -24,6 +25,8 @@ const (
 	StreamOutcomes = "CATALOGSYNC_OUTCOMES"
 	// StreamEvents holds what happened to runs.
 	StreamEvents = "CATALOGSYNC_EVENTS"
+	// StreamAudit holds who did what. It is apart from the others: every service that writes to it makes it.
+	StreamAudit = "CATALOGSYNC_AUDIT"
 )
 
 // Lane keeps small runs from waiting behind large ones.
@@ -124,3 +127,30 @@ func (a Address) Outcomes(n int) (stream, subject string) {
 
 // RowsOfRun is the filter of all rows of a run, for the purge at its close.
 func RowsOfRun(run string) string { return "catalogsync.rows." + run + ".>" }
+
+// Audit keeps entries for 400 days, so that a yearly review finds a whole year, within 1 GiB. A tenant's own entries go,
+// oldest first, when it has a quarter of a million: however much one tenant does, the entries of others stay.
+const (
+	auditAge    = 400 * 24 * time.Hour
+	auditBytes  = 1 << 30
+	auditTenant = 250_000
+)
+
+// AuditStream is the stream of the audit log.
+func AuditStream() bus.Stream {
+	return bus.Stream{
+		Name: StreamAudit, Subjects: []string{"catalogsync.audit.>"}, Retention: bus.Limits, AppendOnly: true,
+		MaxBytes: auditBytes, MaxAge: auditAge, MaxMsgSize: 64 << 10, MaxMsgsPerSubject: auditTenant,
+	}
+}
+
+// Audit is the subject of the tenant's entries; the tenant is empty for what belongs to none.
+func Audit(tenant string) string { return "catalogsync.audit." + store.Key(tenant) + ".entry" }
+
+// AuditOnce is the subject of the one entry that the tenant has under a key, which is a single word.
+func AuditOnce(tenant, key string) string {
+	return "catalogsync.audit." + store.Key(tenant) + ".once." + store.Key(key)
+}
+
+// AuditOfTenant is the filter of all entries of a tenant.
+func AuditOfTenant(tenant string) string { return "catalogsync.audit." + store.Key(tenant) + ".>" }
