@@ -29,6 +29,8 @@ type Client struct {
 	FieldMaps   mapperv1.FieldMapServiceClient
 	Schedules   schedulerv1.ScheduleServiceClient
 	Runs        syncv1.RunServiceClient
+	Why         syncv1.WhyServiceClient
+	Doctor      syncv1.DoctorServiceClient
 
 	conn *grpc.ClientConn
 }
@@ -62,6 +64,8 @@ func Dial(o Options) (*Client, error) {
 		FieldMaps:   mapperv1.NewFieldMapServiceClient(conn),
 		Schedules:   schedulerv1.NewScheduleServiceClient(conn),
 		Runs:        syncv1.NewRunServiceClient(conn),
+		Why:         syncv1.NewWhyServiceClient(conn),
+		Doctor:      syncv1.NewDoctorServiceClient(conn),
 		conn:        conn,
 	}, nil
 }
