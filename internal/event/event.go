@@ -144,6 +144,15 @@ func AuditStream() bus.Stream {
 	}
 }
 
+// ConnectionUnlinked is the subject on which it is told that an admin ended a connection. There is one such message for
+// a connection.
+func ConnectionUnlinked(tenant, connection string) string {
+	return "catalogsync.event.connection.unlinked." + store.Key(tenant, connection)
+}
+
+// ConnectionsUnlinked is the filter of all of them.
+const ConnectionsUnlinked = "catalogsync.event.connection.unlinked.>"
+
 // Audit is the subject of the tenant's entries; the tenant is empty for what belongs to none.
 func Audit(tenant string) string { return "catalogsync.audit." + store.Key(tenant) + ".entry" }
 
