@@ -5,7 +5,6 @@ package conduct
 
 import (
 	"fmt"
-	"math/bits"
 	"slices"
 
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
@@ -40,6 +39,8 @@ type Step struct {
 	Create []ledger.Task
 	// Run is the run's record as it should be.
 	Run ledger.Run
+	// Judge: the plan is complete, and the guards have to look at it before anything else is done.
+	Judge bool
 	// Closed: every task of every stage has settled; the run ends in Run.State.
 	Closed bool
 }
@@ -84,7 +85,7 @@ func (c *conductor) next() Step {
 	if prepared == nil { // the run was drained before anything was fixed
 		return c.close()
 	}
-	c.run.Parts, c.run.PullMode = prepared.Parts, prepared.PullMode
+	c.run.Parts, c.run.PullMode, c.run.Notes = prepared.Parts, prepared.PullMode, prepared.Notes
 
 	if len(prepared.Ranges) > 0 {
 		if !c.settled(ledger.StageSnapshot, len(prepared.Ranges)) {
@@ -110,12 +111,33 @@ func (c *conductor) next() Step {
 				return c.stage(ledger.StageAdopt, adopts...)
 			}
 		}
+		if flag := prepared.FlagLeavers && prepared.Leavers > 0; flag || c.run.Counts.Lost > 0 {
+			if !c.settled(ledger.StageFollow, 1) {
+				return c.stage(ledger.StageFollow, c.task(ledger.StageFollow, 0, ledger.Input{Rows: c.run.Counts.Lost}))
+			}
+		}
+		if n := c.run.Counts.Pending; n > 0 && !c.settled(ledger.StageReferences, 1) {
+			return c.stage(ledger.StageReferences, c.task(ledger.StageReferences, 0, ledger.Input{Rows: n}))
+		}
 	}
 	c.gate()
+	if !c.run.Judged && c.run.Drain == nil && len(c.by[ledger.StageApply]) == 0 {
+		c.run.Stage = ledger.StagePlan
+		return Step{Judge: true}
+	}
 	if c.run.PlanOnly {
 		return c.closing()
 	}
-	if apply := c.applyTasks(); !c.settled(ledger.StageApply, len(apply)) {
+	if c.run.State == ledger.RunHeld && c.run.Drain == nil {
+		return c.stage(ledger.StagePlan)
+	}
+	if c.run.Hold.Approved() && !c.settled(ledger.StageRecheck, 1) {
+		return c.stage(ledger.StageRecheck, c.task(ledger.StageRecheck, 0, ledger.Input{}))
+	}
+	if len(c.run.Plan.LookupCreates) > 0 && !c.settled(ledger.StageParents, 1) {
+		return c.stage(ledger.StageParents, c.task(ledger.StageParents, 0, ledger.Input{}))
+	}
+	if apply := c.goesOn(c.applyTasks()); !c.settled(ledger.StageApply, len(apply)) {
 		return c.stage(ledger.StageApply, apply...)
 	}
 	written := c.sum[ledger.StageApply].Written
@@ -178,7 +200,11 @@ func (c *conductor) snapshotTasks(p *ledger.Prepared) []ledger.Task {
 // pullTasks are one for the whole table, or one per snapshot task that looks its match keys up.
 func (c *conductor) pullTasks(p *ledger.Prepared) []ledger.Task {
 	if p.PullMode != ledger.PullLookup {
-		return []ledger.Task{c.task(ledger.StagePull, 0, ledger.Input{Rows: p.Records})}
+		tasks := []ledger.Task{c.task(ledger.StagePull, 0, ledger.Input{Rows: p.Records})}
+		if p.Contacts {
+			tasks = append(tasks, c.task(ledger.StagePull, 1, ledger.Input{Object: "Contact"}))
+		}
+		return tasks
 	}
 	tasks := make([]ledger.Task, len(p.Ranges))
 	for i, r := range p.Ranges {
@@ -199,21 +225,28 @@ func (c *conductor) parts(s ledger.Stage, n int) []ledger.Task {
 // applyTasks cuts the planned changes into tasks: one of Collections per action with few changes, Bulk jobs else.
 func (c *conductor) applyTasks() []ledger.Task {
 	var tasks []ledger.Task
-	for _, kind := range []string{rows.KindCreates, rows.KindUpdates} {
-		total := c.sum[ledger.StagePlan].Creates + c.sum[ledger.StageAdopt].Creates
-		if kind == rows.KindUpdates {
-			total = c.sum[ledger.StagePlan].Updates + c.sum[ledger.StageAdopt].Updates
-		}
-		bulk := total > c.lim.CollectionsMax
-		cut := ledger.Input{Action: kind, Bulk: bulk}
+	n := c.planned()
+	for _, x := range []struct {
+		kind, object string
+		total        int64
+	}{
+		{rows.KindCreates, "", n.Creates},
+		{rows.KindUpdates, "", n.Updates - n.ContactUpdates - n.Undeletes},
+		{rows.KindContactUpdates, "Contact", n.ContactUpdates},
+		{rows.KindUndeletes, "", n.Undeletes},
+		{rows.KindLeavers, "", n.Deactivations},
+		{rows.KindDeletes, "", n.Deletes},
+	} {
+		kind, bulk := x.kind, x.total > c.lim.CollectionsMax
+		cut := ledger.Input{Action: kind, Bulk: bulk, Object: x.object}
 		var size int64
 		flush := func() {
 			if cut.Rows > 0 {
 				tasks = append(tasks, c.task(ledger.StageApply, len(tasks), cut))
 			}
-			cut, size = ledger.Input{Action: kind, Bulk: bulk}, 0
+			cut, size = ledger.Input{Action: kind, Bulk: bulk, Object: x.object}, 0
 		}
-		for _, t := range slices.Concat(c.by[ledger.StagePlan], c.by[ledger.StageAdopt]) {
+		for _, t := range c.planTasks() {
 			out, ok := t.Output(kind, 0)
 			if !ok || out.Messages == 0 {
 				continue
@@ -233,6 +266,41 @@ func (c *conductor) applyTasks() []ledger.Task {
 		flush()
 	}
 	return tasks
+}
+
+// continuation is what is added to the number of an apply task for the one that goes on with what it did not send.
+const continuation = 10_000
+
+// goesOn adds the tasks that go on where others were stopped by the org's allocation. What was sent stays settled: sent
+// again hours later, it might undo what others did meanwhile.
+func (c *conductor) goesOn(tasks []ledger.Task) []ledger.Task {
+	for _, t := range c.by[ledger.StageApply] {
+		if t.Result == nil || len(t.Result.Unsent) == 0 {
+			continue
+		}
+		in := t.Input
+		in.Only, in.Rows = t.Result.Unsent, int64(len(t.Result.Unsent))
+		next := c.task(ledger.StageApply, t.Number+continuation, in)
+		next.WakeAt, next.Window, next.LastError = t.Result.GoesOnAt, true, t.Result.Waits
+		tasks = append(tasks, next)
+	}
+	return tasks
+}
+
+// planTasks are the tasks of all stages that plan, in order.
+func (c *conductor) planTasks() (all []ledger.Task) {
+	for _, s := range ledger.PlanStages {
+		all = append(all, c.by[s]...)
+	}
+	return all
+}
+
+// planned sums what the stages that plan count.
+func (c *conductor) planned() (n ledger.Counts) {
+	for _, s := range ledger.PlanStages {
+		n.Add(c.sum[s])
+	}
+	return n
 }
 
 // appendRef joins a reference to the one before it where the two are neighbours.
@@ -256,9 +324,11 @@ func (c *conductor) gate() {
 	p := &ledger.Plan{
 		Creates: n.Creates, Updates: n.Updates, Unchanged: n.Unchanged, Skipped: n.Skipped, Rejected: n.Rejected,
 		Superseded: n.Superseded, UpdatesByField: map[string]int64{}, RejectedByCode: map[string]int64{},
+		SkippedByRule: map[string]int64{}, LookupCreates: map[string]int64{},
+		Clears: n.Clears, Values: n.Values, Deactivations: n.Deactivations, Leavers: n.Leavers, Deletes: n.Deletes,
 	}
 	var hash uint64
-	for _, s := range []ledger.Stage{ledger.StagePrepare, ledger.StagePull, ledger.StagePlan, ledger.StageAdopt} {
+	for _, s := range append([]ledger.Stage{ledger.StagePrepare, ledger.StagePull}, ledger.PlanStages...) {
 		for _, t := range c.by[s] {
 			if t.Result == nil {
 				continue
@@ -270,6 +340,12 @@ func (c *conductor) gate() {
 			for code, n := range t.Result.RejectedByCode {
 				p.RejectedByCode[code] += n
 			}
+			for rule, n := range t.Result.SkippedByRule {
+				p.SkippedByRule[rule] += n
+			}
+			for object, n := range t.Result.LookupCreates {
+				p.LookupCreates[object] += n
+			}
 			if t.Result.AllocationMax > 0 {
 				p.AllocationUsed, p.AllocationMax = max(p.AllocationUsed, t.Result.AllocationUsed), t.Result.AllocationMax
 			}
@@ -277,32 +353,10 @@ func (c *conductor) gate() {
 	}
 	c.run.VerifyParts = int((n.Creates + n.Updates + PartRows - 1) / PartRows)
 	p.Hash = fmt.Sprintf("%016x", hash)
-	p.ForecastAPICalls = Forecast(n.Creates, c.lim) + Forecast(n.Updates, c.lim) + forecastVerify(n.Creates+n.Updates, c.lim)
+	forecast(p, []int64{n.Creates, n.Updates - n.ContactUpdates - n.Undeletes, n.ContactUpdates, n.Undeletes, n.Deactivations, n.Deletes},
+		n.Creates+n.Updates, c.lim)
 	c.run.Plan = p
 }
-
-// Forecast is the number of API calls that applying n changes of one action takes: 200 a call through Collections;
-// create, upload, close, polls and two result files for each Bulk job.
-func Forecast(n int64, lim Limits) int64 {
-	if n <= lim.CollectionsMax {
-		return (n + 199) / 200
-	}
-	jobs := (n + lim.BulkRows - 1) / lim.BulkRows
-	return jobs * (5 + polls(min(n, lim.BulkRows)))
-}
-
-func forecastVerify(n int64, lim Limits) int64 {
-	switch {
-	case n == 0:
-		return 0
-	case n <= lim.VerifyByID:
-		return (n + 1999) / 2000
-	}
-	return 3 + (n+249_999)/250_000
-}
-
-// polls grows with the logarithm of a job's size, as the poll schedule does.
-func polls(rows int64) int64 { return int64(bits.Len64(uint64(rows / 2000))) }
 
 // tally sums what the settled tasks say. Counters are sums of settle records and nothing else.
 func (c *conductor) tally(tasks []ledger.Task) {
@@ -327,10 +381,16 @@ func (c *conductor) tally(tasks []ledger.Task) {
 
 // trouble says why the run does not go on: what went wrong with a task that is tried again later.
 func (c *conductor) trouble(tasks []ledger.Task) {
-	if c.run.Drain != nil {
-		return // which says why the run ends
+	if c.run.Drain != nil || c.run.State == ledger.RunHeld {
+		return // which says why the run ends, or waits
 	}
 	c.run.Reason = ""
+	for _, t := range tasks {
+		if t.State == ledger.TaskWaiting && t.Window {
+			c.run.Reason, c.run.Parked = t.LastError, true
+			return
+		}
+	}
 	for _, t := range tasks {
 		if t.State == ledger.TaskWaiting && t.LastError != "" {
 			c.run.Reason = fmt.Sprintf("The %s stage is tried again at %s: %s", t.Stage.Word(), t.WakeAt.UTC().Format("15:04:05 MST"), t.LastError)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"sync"
 	"time"
@@ -14,6 +15,8 @@ import (
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
 	"github.com/catalogsync/catalogsync/internal/bus"
 	"github.com/catalogsync/catalogsync/internal/event"
+	"github.com/catalogsync/catalogsync/internal/store"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/allocation"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
 )
 
@@ -38,6 +41,10 @@ type Options struct {
 	MaxAge time.Duration
 	// SmallRun is the greatest number of people of a run that takes the small lane.
 	SmallRun int64
+	// Allocations know how many API calls orgs have had; nil: nobody counts.
+	Allocations *allocation.Book
+	// Now is the clock by which holds expire; time.Now where nil.
+	Now func() time.Time
 }
 
 // Windows after which a worker is called again for a task that nobody has taken, or whose holder is lost. Within a
@@ -46,6 +53,13 @@ const (
 	pendingWindow = 30 * time.Second
 	expiredWindow = 5 * time.Second
 )
+
+func (c *Conductor) now() time.Time {
+	if c.opts.Now != nil {
+		return c.opts.Now().UTC()
+	}
+	return time.Now().UTC()
+}
 
 // New returns a conductor.
 func New(l *ledger.Ledger, b *bus.Bus, log *slog.Logger, opts Options) *Conductor {
@@ -104,7 +118,15 @@ func (c *Conductor) Conduct(ctx context.Context, tenant, id string) (time.Time, 
 			return time.Time{}, c.closed(ctx, run)
 		}
 	}
-	if run.Drain == nil && time.Since(run.StartedAt) > c.opts.MaxAge {
+	if run.State == ledger.RunHeld && run.Drain == nil {
+		if c.now().Before(run.Hold.ExpiresAt) {
+			return run.Hold.ExpiresAt, nil // there is nothing to do but to wait
+		}
+		if run, err = c.expire(ctx, run); err != nil {
+			return time.Time{}, err
+		}
+	}
+	if run.Drain == nil && time.Since(worksSince(run)) > c.opts.MaxAge {
 		reason := fmt.Sprintf("The run had not ended after %s. Look at its last error, mend that and run again.", c.opts.MaxAge)
 		if run, err = c.Drain(ctx, run, ledger.Drain{State: ledger.RunFailed, Code: "run_failed", Reason: reason}); err != nil {
 			return time.Time{}, err
@@ -115,6 +137,12 @@ func (c *Conductor) Conduct(ctx context.Context, tenant, id string) (time.Time, 
 		return time.Time{}, err
 	}
 	step := Next(run, tasks, c.opts.Limits)
+	if step.Judge {
+		if run, err = c.judge(ctx, step.Run); err != nil {
+			return time.Time{}, err
+		}
+		return c.Conduct(ctx, tenant, id)
+	}
 	if step.Closed {
 		run, err = c.ledger.UpdateRun(ctx, tenant, id, func(r *ledger.Run) {
 			take(r, step.Run)
@@ -141,19 +169,33 @@ func (c *Conductor) Conduct(ctx context.Context, tenant, id string) (time.Time, 
 	return c.call(ctx, run, tasks)
 }
 
+// worksSince is when the run began to work, or was let go on.
+func worksSince(r ledger.Run) time.Time {
+	if r.Hold != nil && r.Hold.DecidedAt.After(r.StartedAt) {
+		return r.Hold.DecidedAt
+	}
+	return r.StartedAt
+}
+
 // take copies what Next computes. State and drain belong to others, who may have changed them meanwhile. What is fixed
 // once for the run stays: a conductor that stood still since it read the run must not take it back, for tasks that are
 // at work by then sort people and records by it.
 func take(r *ledger.Run, next ledger.Run) {
 	if r.Parts == 0 {
-		r.Parts, r.PullMode = next.Parts, next.PullMode
+		r.Parts, r.PullMode, r.Notes = next.Parts, next.PullMode, next.Notes
 	}
 	if r.Plan == nil {
 		r.Plan, r.VerifyParts = next.Plan, next.VerifyParts
 	}
-	if r.Drain == nil {
+	if r.Drain == nil && r.State != ledger.RunHeld {
 		r.Reason = next.Reason
 	}
+	if next.Stage != "" && r.Began[next.Stage].IsZero() {
+		began := map[ledger.Stage]time.Time{next.Stage: time.Now().UTC()}
+		maps.Copy(began, r.Began)
+		r.Began = began
+	}
+	r.Parked = r.Parked || next.Parked
 	r.Stage, r.Counts, r.APICalls, r.BulkJobs = next.Stage, next.Counts, max(r.APICalls, next.APICalls), next.BulkJobs
 	r.TasksDone, r.TasksTotal, r.RowsDone, r.RowsTotal = next.TasksDone, next.TasksTotal, next.RowsDone, next.RowsTotal
 }
@@ -194,6 +236,13 @@ func (c *Conductor) begin(ctx context.Context, run ledger.Run) (ledger.Run, erro
 			return run, err
 		}
 		if !got {
+			holder, err := c.ledger.Writer(ctx, run)
+			if err == nil {
+				err = c.supersede(ctx, holder, run)
+			}
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return run, err
+			}
 			return run, c.wait(ctx, run, "")
 		}
 	}
@@ -228,6 +277,11 @@ func (c *Conductor) Drain(ctx context.Context, run ledger.Run, d ledger.Drain) (
 			return
 		}
 		r.Drain = &d
+		if r.State == ledger.RunHeld {
+			h := *r.Hold
+			h.Decision, h.DecidedAt = ledger.DecisionCancelled, c.now()
+			r.Hold, r.State = &h, ledger.RunRunning
+		}
 		if r.State == ledger.RunRunning {
 			r.Reason = d.Reason
 			if d.State == ledger.RunCancelled {

@@ -57,3 +57,15 @@ func (l *Ledger) release(ctx context.Context, r Run) error {
 	}
 	return err
 }
+
+// Writer returns the run that may write to the org's object of r now; ErrNotFound where none may.
+func (l *Ledger) Writer(ctx context.Context, r Run) (Run, error) {
+	c, _, err := l.claims.Get(ctx, claimKey(r))
+	if err != nil {
+		return Run{}, err
+	}
+	if c.RunID == "" {
+		return Run{}, store.ErrNotFound
+	}
+	return l.Run(ctx, c.Tenant, c.RunID)
+}

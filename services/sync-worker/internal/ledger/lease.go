@@ -202,7 +202,7 @@ func (le *Lease) Park(ctx context.Context, wake time.Time, fn func(*Task)) error
 	le.mu.Lock()
 	defer le.mu.Unlock()
 	return le.write(ctx, func(t *Task) {
-		t.State, t.WakeAt, t.LastError = TaskWaiting, wake, ""
+		t.State, t.WakeAt, t.Window, t.LastError = TaskWaiting, wake, false, ""
 		if fn != nil {
 			fn(t)
 		}

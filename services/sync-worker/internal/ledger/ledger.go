@@ -240,10 +240,13 @@ func (l *Ledger) Tasks(ctx context.Context, runID string) ([]Task, error) {
 	return tasks, nil
 }
 
-// CreateTasks stores new tasks; those that are there already stay as they are.
+// CreateTasks stores new tasks, asleep where they have a wake time; those that are there already stay as they are.
 func (l *Ledger) CreateTasks(ctx context.Context, tasks []Task) error {
 	for _, t := range tasks {
 		t.State = TaskPending
+		if !t.WakeAt.IsZero() {
+			t.State = TaskWaiting
+		}
 		if _, err := l.tasks.Create(ctx, t.key(), t); err != nil && !errors.Is(err, store.ErrExists) {
 			return fmt.Errorf("create task %s: %w", t.Name(), err)
 		}

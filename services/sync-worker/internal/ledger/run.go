@@ -73,8 +73,22 @@ type Run struct {
 	// Notes are what is worth knowing of the field map; they do not stop the run.
 	Notes []Note `json:"notes,omitempty"`
 
-	Counts   Counts   `json:"counts"`
-	Plan     *Plan    `json:"plan,omitempty"`
+	// UndoRunID is the run that this one undoes; UndoDeleteCreated says that it deletes what that one made. UndoneBy is
+	// the latest run that undoes this one.
+	UndoRunID         string `json:"undo_run_id,omitempty"`
+	UndoDeleteCreated bool   `json:"undo_delete_created,omitempty"`
+	UndoneBy          string `json:"undone_by,omitempty"`
+
+	Counts Counts `json:"counts"`
+	Plan   *Plan  `json:"plan,omitempty"`
+	// Judged: the guards have looked at the plan. Hold is what they found, and what became of that; of a run that only
+	// plans it is what would hold it.
+	Judged bool  `json:"judged,omitempty"`
+	Hold   *Hold `json:"hold,omitempty"`
+	// Began is when each stage began, for the forecast of later runs. Parked: it waited for the org's allocation.
+	Began  map[Stage]time.Time `json:"began,omitempty"`
+	Parked bool                `json:"parked,omitempty"`
+
 	APICalls int64    `json:"api_calls"`
 	BulkJobs []string `json:"bulk_jobs,omitempty"`
 
@@ -126,7 +140,40 @@ type Plan struct {
 	// Deactivations are leavers to be flagged, of Leavers.
 	Deactivations int64 `json:"deactivations,omitempty"`
 	Leavers       int64 `json:"leavers,omitempty"`
+	Deletes       int64 `json:"deletes,omitempty"`
+	// ForecastByKind are API calls by kind: collections, bulk, query, lookup. ForecastSeconds is how long apply and verify
+	// will take, after what they took in earlier runs; 0 where there is none.
+	ForecastByKind  map[string]int64 `json:"forecast_by_kind,omitempty"`
+	ForecastSeconds int64            `json:"forecast_seconds,omitempty"`
+	// OurAllocation is our share of the org's allocation, OurAllocationUsed what we have had of it; 0 where not known.
+	OurAllocation     int64 `json:"our_allocation,omitempty"`
+	OurAllocationUsed int64 `json:"our_allocation_used,omitempty"`
 }
+
+// Decisions on a held run.
+const (
+	DecisionApproved   = "approved"
+	DecisionRejected   = "rejected"
+	DecisionExpired    = "expired"
+	DecisionSuperseded = "superseded"
+	DecisionCancelled  = "cancelled"
+)
+
+// Hold is why a run waits for somebody's decision, and the decision.
+type Hold struct {
+	Guard     string    `json:"guard"`
+	Reason    string    `json:"reason"`
+	PlanHash  string    `json:"plan_hash"`
+	HeldAt    time.Time `json:"held_at,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	DecidedBy string    `json:"decided_by,omitempty"`
+	Decision  string    `json:"decision,omitempty"`
+	Note      string    `json:"note,omitempty"`
+	DecidedAt time.Time `json:"decided_at,omitzero"`
+}
+
+// Approved reports whether somebody let the run go on.
+func (h *Hold) Approved() bool { return h != nil && h.Decision == DecisionApproved }
 
 // RunID is the deterministic id of a run: the same tenant, connection, kind and slot always name the same run.
 func RunID(tenant, connection, kind, slot string) string {

@@ -14,7 +14,8 @@ type Stage string
 // Stages, in the order in which a run passes them. Adopt is the second wave of the plan: people whom no external id
 // found are joined with unowned records by e-mail. Follow places people whose record was merged, deleted or converted,
 // and flags leavers; references finds the records that lookups refer to; both run only where there is need. Parents makes
-// the records that lookups miss, before apply. Readback fetches what verify compares when there is much of it.
+// the records that lookups miss, before apply. Recheck plans those changes anew whose records were modified while the run
+// was held. Readback fetches what verify compares when there is much of it.
 const (
 	StagePrepare    Stage = "prepare"
 	StageSnapshot   Stage = "snapshot"
@@ -23,6 +24,7 @@ const (
 	StageAdopt      Stage = "adopt"
 	StageFollow     Stage = "follow"
 	StageReferences Stage = "references"
+	StageRecheck    Stage = "recheck"
 	StageParents    Stage = "parents"
 	StageApply      Stage = "apply"
 	StageReadback   Stage = "readback"
@@ -32,19 +34,19 @@ const (
 
 // Stages lists all stages in order.
 var Stages = []Stage{
-	StagePrepare, StageSnapshot, StagePull, StagePlan, StageAdopt, StageFollow, StageReferences, StageParents, StageApply,
-	StageReadback, StageVerify, StageClose,
+	StagePrepare, StageSnapshot, StagePull, StagePlan, StageAdopt, StageFollow, StageReferences, StageRecheck, StageParents,
+	StageApply, StageReadback, StageVerify, StageClose,
 }
 
 // PlanStages are the stages whose tasks write changes and outcomes of the plan.
-var PlanStages = []Stage{StagePlan, StageAdopt, StageFollow, StageReferences}
+var PlanStages = []Stage{StagePlan, StageAdopt, StageFollow, StageReferences, StageRecheck}
 
 func (s Stage) order() int { return slices.Index(Stages, s) }
 
 // Word is the stage as people see it: the words of the design.
 func (s Stage) Word() string {
 	switch s {
-	case StageAdopt, StageFollow, StageReferences:
+	case StageAdopt, StageFollow, StageReferences, StageRecheck:
 		return string(StagePlan)
 	case StageParents:
 		return string(StageApply)
@@ -85,6 +87,8 @@ type Task struct {
 	WakeAt time.Time `json:"wake_at,omitzero"`
 	// Woken: its sleep was cut short, once, because its run is being stopped.
 	Woken bool `json:"woken,omitempty"`
+	// Window: it sleeps because the org's allocation has no room; LastError says so.
+	Window bool `json:"window,omitempty"`
 	// Failures counts attempts that ended in an error worth repeating.
 	Failures int `json:"failures,omitempty"`
 	// LastError is the latest of them, in words for the admin.
@@ -114,6 +118,8 @@ type Input struct {
 	Changes []ChangeRef `json:"changes,omitempty"`
 	// Object of the records, where it is not the run's: pull of Contacts for a Lead map, changes of them.
 	Object string `json:"object,omitempty"`
+	// Only these rows of the changes, by their place; all where empty.
+	Only []int `json:"only,omitempty"`
 	// Readback: only records that Salesforce stamped at or after this time, by Salesforce's own clock.
 	Since time.Time `json:"since,omitzero"`
 	// Verify: all written records are read back by their ids, in this one task.
@@ -178,6 +184,11 @@ type Result struct {
 	Jobs []string `json:"jobs,omitempty"`
 	// Prepared is what the prepare stage fixed.
 	Prepared *Prepared `json:"prepared,omitempty"`
+	// Unsent are rows of an apply task, by their place in it, that the org's allocation had no room for. Another task goes on
+	// with them at GoesOnAt; Waits says why.
+	Unsent   []int     `json:"unsent,omitempty"`
+	GoesOnAt time.Time `json:"goes_on_at,omitzero"`
+	Waits    string    `json:"waits,omitempty"`
 	// Aborted: the run was stopped before the task had done its work.
 	Aborted bool `json:"aborted,omitempty"`
 	// Plan numbers of a plan task.
