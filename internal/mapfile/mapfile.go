@@ -81,8 +81,8 @@ func load(b []byte) (*yaml.Node, error) {
 // Format writes a field map so that [Parse] reads it again, in its normal form. It fails for a field map that no file
 // can hold: one with settings that this version of the program does not know, or with two pairs for one target.
 func Format(m *mapperv1.FieldMap) ([]byte, error) {
-	if err := known(m.ProtoReflect()); err != nil {
-		return nil, err
+	if Unknown(m) {
+		return nil, errors.New("the field map has settings that this version of catalogsync does not know; use a newer one")
 	}
 	root, err := mapSettings.format(m)
 	if err != nil {
@@ -101,25 +101,24 @@ func encode(root *yaml.Node) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// known makes sure that nothing of m is lost when it is written: that it was not stored by a newer program.
-func known(m protoreflect.Message) error {
-	if len(m.GetUnknown()) > 0 {
-		return errors.New("the field map has settings that this version of catalogsync does not know; use a newer one")
-	}
-	var err error
+// Unknown reports whether a field map has settings that this program does not know: a newer one made it.
+func Unknown(m *mapperv1.FieldMap) bool { return unknown(m.ProtoReflect()) }
+
+func unknown(m protoreflect.Message) bool {
+	found := len(m.GetUnknown()) > 0
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
 		case f.Message() == nil || f.IsMap():
 		case f.IsList():
-			for i := 0; i < v.List().Len() && err == nil; i++ {
-				err = known(v.List().Get(i).Message())
+			for i := 0; i < v.List().Len() && !found; i++ {
+				found = unknown(v.List().Get(i).Message())
 			}
 		default:
-			err = known(v.Message())
+			found = found || unknown(v.Message())
 		}
-		return err == nil
+		return !found
 	})
-	return err
+	return found
 }
 
 // Normal returns what the field map says, in one spelling: without connection, version, author, time, note and what the

@@ -4,93 +4,131 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
+	salesforcev1 "github.com/catalogsync/catalogsync/gen/catalogsync/salesforce/v1"
 	"github.com/catalogsync/catalogsync/internal/errs"
+	"github.com/catalogsync/catalogsync/internal/mapfile"
 	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/services/mapper/internal/fieldmap"
 	wire "github.com/catalogsync/catalogsync/services/mapper/internal/rpc"
 	"github.com/catalogsync/catalogsync/services/mapper/internal/values"
 )
 
-// maxConnectionID bounds the ids that may become part of a key.
-const maxConnectionID = 128
+// maxConnectionID bounds the ids that may become part of a key, in bytes, and maxNote the notes, in characters.
+const maxConnectionID, maxNote = 128, 1000
 
 // maxListBytes is what a list of versions may take: a message has a limit. Older versions are still there by number.
 const maxListBytes = 3 << 20
 
 // SaveFieldMap checks a field map and stores it as the next version.
 func (s *Service) SaveFieldMap(ctx context.Context, req *mapperv1.SaveFieldMapRequest) (*mapperv1.SaveFieldMapResponse, error) {
-	tenant, err := rpc.TenantFrom(ctx)
+	tenant, connection, err := scope(ctx, req.GetFieldMap().GetConnectionId())
 	if err != nil {
 		return nil, err
 	}
-	connection, err := connectionID(req.GetFieldMap().GetConnectionId())
+	if req.GetExpectedVersion() < 0 {
+		return nil, errs.New(errs.Invalid, "bad_version", "expected_version is %d: give the version that the change was made on, or 0 for whatever is latest", req.GetExpectedVersion())
+	}
+	checked, err := s.check(req.GetFieldMap(), org{req.GetDescribe(), req.GetRelated(), req.GetAttributes()})
 	if err != nil {
 		return nil, err
 	}
-	if req.GetDescribe() == nil {
-		return nil, errs.New(errs.Invalid, "no_describe", "the request has no describe of the object: call through the gateway, which fills it in")
-	}
-	object := wire.Object(req.GetDescribe())
-	m, added := fieldmap.Complete(wire.Map(req.GetFieldMap()), object)
-	if problems := fieldmap.Check(m, fieldmap.Org{
-		Object: object, Related: wire.Objects(req.GetRelated()), Attributes: req.GetAttributes(), MaxPairs: s.config.MaxPairs,
-	}); len(problems) > 0 {
-		return nil, errs.New(errs.Invalid, "invalid_field_map", "%s", sentence("the field map cannot be saved", problems))
+	if len(checked.against) > 0 {
+		return nil, errs.New(errs.Invalid, "invalid_field_map", "%s", sentence("the field map cannot be saved", checked.against))
 	}
 	caller, _ := rpc.CallerFrom(ctx)
-	v := version{Tenant: tenant, Connection: connection, SavedAt: time.Now().UTC(), Author: caller.Subject, Map: m}
-	if !req.GetValidateOnly() {
-		if v, err = s.versions.save(ctx, v); err != nil {
-			return nil, err
-		}
-	} else {
-		v.SavedAt, v.Author = time.Time{}, ""
+	m := checked.m
+	m.ConnectionId, m.Author = connection, caller.Subject
+	if m.Note, err = note(req.GetFieldMap().GetNote()); err != nil {
+		return nil, err
 	}
-	return &mapperv1.SaveFieldMapResponse{FieldMap: toWire(v), Added: added}, nil
+	resp := &mapperv1.SaveFieldMapResponse{Added: checked.added, Notes: wire.Problems(checked.notes)}
+	if !req.GetValidateOnly() {
+		var stored bool
+		resp.FieldMap, stored, err = s.versions.save(ctx, tenant, m, req.GetExpectedVersion())
+		resp.Unchanged = !stored
+		return resp, err
+	}
+	latest, err := s.versions.latest(ctx, tenant, connection)
+	if err != nil {
+		return nil, err
+	}
+	if resp.FieldMap, err = unchanged(latest, m, req.GetExpectedVersion()); resp.GetFieldMap() == nil {
+		m.Author = ""
+		resp.FieldMap = m
+	} else {
+		resp.Unchanged = true
+	}
+	return resp, err
+}
+
+// org is what a request says of the org and of the Catalog.
+type org struct {
+	describe   *salesforcev1.ObjectDescribe
+	related    []*salesforcev1.ObjectDescribe
+	attributes []string
+}
+
+// checked is a field map that was looked at.
+type checked struct {
+	m       *mapperv1.FieldMap // complete, without identity
+	added   []string           // targets that were added
+	against []values.Problem   // what stands against saving it
+	notes   []values.Problem   // what does not
+}
+
+// check completes a field map and says what there is to say of it.
+func (s *Service) check(m *mapperv1.FieldMap, o org) (checked, error) {
+	if o.describe == nil {
+		return checked{}, errs.New(errs.Invalid, "no_describe", "the request has no describe of the object: call through the gateway, which fills it in")
+	}
+	if mapfile.Unknown(m) {
+		return checked{}, errs.New(errs.Invalid, "unknown_setting", "the field map has settings that this version of the mapper does not know: bring the services up to date, or leave them out")
+	}
+	object := wire.Object(o.describe)
+	complete, added := fieldmap.Complete(wire.Map(m), object)
+	c := checked{m: wire.FieldMap(complete), added: added}
+	problems := fieldmap.Check(complete, fieldmap.Org{
+		Object: object, Related: wire.Objects(o.related), Attributes: o.attributes, MaxPairs: s.config.MaxPairs,
+	})
+	for _, p := range problems {
+		if p.Scope == values.ScopePerson || p.Scope == values.ScopeNote {
+			c.notes = append(c.notes, p)
+		} else {
+			c.against = append(c.against, p)
+		}
+	}
+	return c, nil
 }
 
 // GetFieldMap returns one version, the latest where none is named.
 func (s *Service) GetFieldMap(ctx context.Context, req *mapperv1.GetFieldMapRequest) (*mapperv1.GetFieldMapResponse, error) {
-	tenant, err := rpc.TenantFrom(ctx)
+	tenant, connection, err := scope(ctx, req.GetConnectionId())
 	if err != nil {
 		return nil, err
 	}
-	connection, err := connectionID(req.GetConnectionId())
+	m, err := s.versions.get(ctx, tenant, connection, req.GetVersion())
 	if err != nil {
 		return nil, err
 	}
-	if req.GetVersion() < 0 {
-		return nil, errs.New(errs.Invalid, "bad_version", "there is no version %d: versions start from 1, and 0 asks for the latest", req.GetVersion())
-	}
-	v, err := s.versions.get(ctx, tenant, connection, int(req.GetVersion()))
-	if err != nil {
-		return nil, err
-	}
-	return &mapperv1.GetFieldMapResponse{FieldMap: toWire(v)}, nil
+	return &mapperv1.GetFieldMapResponse{FieldMap: m}, nil
 }
 
 // ListFieldMaps returns the versions, newest first, as many as fit into a message.
 func (s *Service) ListFieldMaps(ctx context.Context, req *mapperv1.ListFieldMapsRequest) (*mapperv1.ListFieldMapsResponse, error) {
-	tenant, err := rpc.TenantFrom(ctx)
-	if err != nil {
-		return nil, err
-	}
-	connection, err := connectionID(req.GetConnectionId())
+	tenant, connection, err := scope(ctx, req.GetConnectionId())
 	if err != nil {
 		return nil, err
 	}
 	resp, bytes := &mapperv1.ListFieldMapsResponse{}, 0
-	for v, err := range s.versions.newestFirst(ctx, tenant, connection) {
+	for m, err := range s.versions.newestFirst(ctx, tenant, connection) {
 		if err != nil {
 			return nil, err
 		}
-		m := toWire(v)
 		if bytes += proto.Size(m); bytes > maxListBytes {
 			break
 		}
@@ -99,12 +137,78 @@ func (s *Service) ListFieldMaps(ctx context.Context, req *mapperv1.ListFieldMaps
 	return resp, nil
 }
 
-// connectionID refuses ids that no connection can have.
-func connectionID(id string) (string, error) {
-	if id == "" || len(id) > maxConnectionID {
-		return "", errs.New(errs.Invalid, "no_connection", "the request names no connection that could exist: link an org first, or name the connection")
+// DiffFieldMaps says in which settings two versions differ: the latest from the one before it where none is named.
+func (s *Service) DiffFieldMaps(ctx context.Context, req *mapperv1.DiffFieldMapsRequest) (*mapperv1.DiffFieldMapsResponse, error) {
+	tenant, connection, err := scope(ctx, req.GetConnectionId())
+	if err != nil {
+		return nil, err
 	}
-	return id, nil
+	to, err := s.versions.get(ctx, tenant, connection, req.GetTo())
+	if err != nil {
+		return nil, err
+	}
+	resp := &mapperv1.DiffFieldMapsResponse{To: to}
+	before := req.GetFrom()
+	if before == 0 {
+		before = to.GetVersion() - 1
+	}
+	if before != 0 { // and before the first there was nothing
+		if resp.From, err = s.versions.get(ctx, tenant, connection, before); err != nil {
+			return nil, err
+		}
+	}
+	resp.Differences = mapfile.Diff(resp.GetFrom(), to)
+	return resp, nil
+}
+
+// RollbackFieldMap saves an older version as the next one, if it still fits the org.
+func (s *Service) RollbackFieldMap(ctx context.Context, req *mapperv1.RollbackFieldMapRequest) (*mapperv1.RollbackFieldMapResponse, error) {
+	tenant, connection, err := scope(ctx, req.GetConnectionId())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetVersion() == 0 {
+		return nil, errs.New(errs.Invalid, "bad_version", "the request names no version to go back to: list the versions and name one")
+	}
+	old, err := s.versions.get(ctx, tenant, connection, req.GetVersion())
+	if err != nil {
+		return nil, err
+	}
+	checked, err := s.check(old, org{req.GetDescribe(), req.GetRelated(), req.GetAttributes()})
+	if err != nil {
+		return nil, err
+	}
+	if len(checked.against) > 0 {
+		return nil, errs.New(errs.Precondition, "version_unusable", "%s",
+			sentence(fmt.Sprintf("version %d no longer fits the org: export it, mend it and save it", req.GetVersion()), checked.against))
+	}
+	caller, _ := rpc.CallerFrom(ctx)
+	m := checked.m
+	m.ConnectionId, m.Author, m.RolledBackTo = connection, caller.Subject, req.GetVersion()
+	if m.Note, err = note(req.GetNote()); err != nil {
+		return nil, err
+	}
+	saved, _, err := s.versions.save(ctx, tenant, m, 0)
+	return &mapperv1.RollbackFieldMapResponse{FieldMap: saved}, err
+}
+
+// scope returns for whom and about which connection a request is.
+func scope(ctx context.Context, connection string) (tenant, id string, err error) {
+	if tenant, err = rpc.TenantFrom(ctx); err != nil {
+		return "", "", err
+	}
+	if connection == "" || len(connection) > maxConnectionID {
+		return "", "", errs.New(errs.Invalid, "no_connection", "the request names no connection that could exist: link an org first, or name the connection")
+	}
+	return tenant, connection, nil
+}
+
+func note(text string) (string, error) {
+	text = strings.TrimSpace(text)
+	if n := utf8.RuneCountInString(text); n > maxNote {
+		return "", errs.New(errs.Invalid, "note_too_long", "the note has %d characters and may have %d: shorten it", n, maxNote)
+	}
+	return text, nil
 }
 
 // fullTexts is how many bytes of problems are told in full, and briefTexts how many in all: an error travels in headers,
@@ -117,6 +221,9 @@ func sentence(what string, problems []values.Problem) string {
 	b.WriteString(what)
 	for i, p := range problems {
 		text := p.Message
+		if p.Repair != "" {
+			text += " (" + p.Repair + ")"
+		}
 		if b.Len()+len(text) > fullTexts {
 			text = p.Field + ": " + p.Code
 		}
@@ -127,15 +234,4 @@ func sentence(what string, problems []values.Problem) string {
 		b.WriteString("\n- " + text)
 	}
 	return b.String()
-}
-
-func toWire(v version) *mapperv1.FieldMap {
-	m := &mapperv1.FieldMap{
-		ConnectionId: v.Connection, Version: int32(v.Number), Object: v.Map.Object, ExternalIdField: v.Map.ExternalIDField,
-		Pairs: wire.Pairs(v.Map.Pairs), Author: v.Author,
-	}
-	if !v.SavedAt.IsZero() {
-		m.SavedAt = timestamppb.New(v.SavedAt)
-	}
-	return m
 }
