@@ -63,6 +63,10 @@ type Directory interface {
 	// KnownRecords returns the record that was each person's last on a connection, as far as any outcome named one. People
 	// without are left out.
 	KnownRecords(ctx context.Context, tenant, connection string, people []string) (map[string]string, error)
+	// Leavers returns a page of people who are gone and whose last record on a connection is known, in the order of their
+	// ids: those after the id given, at most limit. CountLeavers counts them all.
+	Leavers(ctx context.Context, tenant, connection, after string, limit int) ([]Leaver, error)
+	CountLeavers(ctx context.Context, tenant, connection string) (int64, error)
 	// PersonOfRecord returns whose a record was last, or no name. It reads all outcomes of the connection.
 	PersonOfRecord(ctx context.Context, tenant, connection, record string) (string, error)
 	// DropOutcomes forgets all outcomes on a connection, history included.
@@ -124,6 +128,14 @@ type Range struct {
 	From string
 	// To is included.
 	To string
+}
+
+// Leaver is somebody who is gone, with the record that was theirs last.
+type Leaver struct {
+	// Person is the id.
+	Person string
+	// Record is the record's id.
+	Record string
 }
 
 // Counts are the people of a tenant.

@@ -44,6 +44,7 @@ func Run(t *testing.T, store Store) {
 		"OutcomesSuperseding": testOutcomesSuperseding,
 		"OutcomesMany":        testOutcomesMany,
 		"History":             testHistory,
+		"Leavers":             testLeavers,
 		"Concurrent":          testConcurrent,
 	} {
 		t.Run(name, func(t *testing.T) {

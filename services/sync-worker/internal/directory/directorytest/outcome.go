@@ -226,3 +226,33 @@ func testHistory(t *testing.T, b *bundle) {
 		t.Errorf("after the drop: %v, %v", os, err)
 	}
 }
+
+// Leavers are people who are gone and of whom a record is known on the connection.
+func testLeavers(t *testing.T, b *bundle) {
+	ctx := t.Context()
+	b.put(directory.Full, person("1"), person("2"), person("3"), person("4"))
+	b.ok(b.d.ProjectOutcomes(ctx, tenant, "c", "run1", at(1), []*syncv1.Outcome{
+		{PersonId: "1", Kind: created, RecordId: "A"}, {PersonId: "2", Kind: created, RecordId: "B"},
+		{PersonId: "3", Kind: rejected}, {PersonId: "4", Kind: updated, RecordId: "D"},
+	}))
+	check := func(after string, limit int, want ...directory.Leaver) {
+		t.Helper()
+		got, err := b.d.Leavers(ctx, tenant, "c", after, limit)
+		b.ok(err)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("leavers after %q (-want +got):\n%s", after, diff)
+		}
+	}
+	check("", 10)
+	b.full(person("1"))
+	check("", 10, directory.Leaver{Person: "2", Record: "B"}, directory.Leaver{Person: "4", Record: "D"})
+	check("", 1, directory.Leaver{Person: "2", Record: "B"})
+	check("2", 10, directory.Leaver{Person: "4", Record: "D"})
+	for connection, want := range map[string]int64{"c": 2, "other": 0} {
+		n, err := b.d.CountLeavers(ctx, tenant, connection)
+		b.ok(err)
+		if n != want {
+			t.Errorf("%d leavers on %s, want %d", n, connection, want)
+		}
+	}
+}

@@ -185,6 +185,35 @@ func (d *Directory) KnownRecords(ctx context.Context, tenant, connection string,
 	return known, d.classify(rows.Err(), doing)
 }
 
+const leavers = ` FROM people p CROSS JOIN outcome o ON o.tenant = p.tenant AND o.person_id = p.id AND o.connection = ?2
+	WHERE p.tenant = ?1 AND p.gone_at IS NOT NULL AND o.known_record <> ''`
+
+// Leavers implements [directory.Directory].
+func (d *Directory) Leavers(ctx context.Context, tenant, connection, after string, limit int) ([]directory.Leaver, error) {
+	const doing = "read the leavers"
+	rows, err := d.read.QueryContext(ctx, "SELECT p.id, o.known_record"+leavers+" AND p.id > ?3 ORDER BY p.id LIMIT ?4", tenant, connection, after, limit)
+	if err != nil {
+		return nil, d.classify(err, doing)
+	}
+	defer func() { _ = rows.Close() }()
+	var found []directory.Leaver
+	for rows.Next() {
+		var l directory.Leaver
+		if err := rows.Scan(&l.Person, &l.Record); err != nil {
+			return nil, d.classify(err, doing)
+		}
+		found = append(found, l)
+	}
+	return found, d.classify(rows.Err(), doing)
+}
+
+// CountLeavers implements [directory.Directory].
+func (d *Directory) CountLeavers(ctx context.Context, tenant, connection string) (int64, error) {
+	var n int64
+	err := d.read.QueryRowContext(ctx, "SELECT count(*)"+leavers, tenant, connection).Scan(&n)
+	return n, d.classify(err, "count the leavers")
+}
+
 // PersonOfRecord implements [directory.Directory].
 func (d *Directory) PersonOfRecord(ctx context.Context, tenant, connection, record string) (string, error) {
 	var person string
