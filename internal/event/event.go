@@ -128,6 +128,12 @@ func (a Address) Outcomes(n int) (stream, subject string) {
 // RowsOfRun is the filter of all rows of a run, for the purge at its close.
 func RowsOfRun(run string) string { return "catalogsync.rows." + run + ".>" }
 
+// ChangesOfRun is the filter of all planned changes of a run.
+func ChangesOfRun(run string) string { return "catalogsync.changes." + run + ".>" }
+
+// OutcomesOfRun is the filter of all outcomes of a run.
+func OutcomesOfRun(run string) string { return "catalogsync.outcomes." + run + ".>" }
+
 // Audit keeps entries for 400 days, so that a yearly review finds a whole year, within 1 GiB. A tenant's own entries go,
 // oldest first, when it has a quarter of a million: however much one tenant does, the entries of others stay.
 const (

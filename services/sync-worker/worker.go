@@ -34,6 +34,7 @@ import (
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/runrpc"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/stage"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/why"
 )
 
 const scope = "github.com/catalogsync/catalogsync/services/sync-worker"
@@ -62,6 +63,7 @@ type Service struct {
 	runs      *runrpc.Runs
 	objects   *runrpc.Objects
 	doctor    *doctor.Service
+	why       *why.Service
 	people    *directoryrpc.Server
 	nudge     chan struct{}
 }
@@ -118,6 +120,10 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		},
 	}
 	s.doctor = &doctor.Service{Client: s.objects.Client, APIVersion: cfg.APIVersion}
+	s.why = &why.Service{
+		Ledger: led, Directory: dir, Connections: deps.Connections, FieldMaps: deps.FieldMaps, Runs: s.runs, Forget: s.runs.Forget,
+		Client: s.objects.Client, Log: deps.Log, Nudge: s.wake,
+	}
 	return s, nil
 }
 
@@ -128,11 +134,12 @@ func (s *Service) client(hc *http.Client, connectionID, grant string, tokens aut
 	})
 }
 
-// Register attaches RunService, ObjectService, DoctorService and DirectoryService.
+// Register attaches RunService, ObjectService, DoctorService, WhyService and DirectoryService.
 func (s *Service) Register(r grpc.ServiceRegistrar) {
 	syncv1.RegisterRunServiceServer(r, s.runs)
 	syncv1.RegisterObjectServiceServer(r, s.objects)
 	syncv1.RegisterDoctorServiceServer(r, s.doctor)
+	syncv1.RegisterWhyServiceServer(r, s.why)
 	directoryv1.RegisterDirectoryServiceServer(r, s.people)
 }
 

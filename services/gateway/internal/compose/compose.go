@@ -64,6 +64,8 @@ func (c *Composer) Prepare(ctx context.Context, _ string, req proto.Message) err
 		return c.doctorCase(ctx, &r.ConnectionId, &r.Case)
 	case *syncv1.ApplySetupRequest:
 		return c.doctorCase(ctx, &r.ConnectionId, &r.Case)
+	case *syncv1.WhyRequest:
+		return c.why(ctx, r)
 	case *syncv1.StartRunRequest:
 		if r.GetTrigger() == syncv1.RunTrigger_RUN_TRIGGER_SCHEDULE {
 			// Scheduled runs are found by their date: a caller could take the place of tonight's.

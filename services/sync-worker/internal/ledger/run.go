@@ -79,6 +79,9 @@ type Run struct {
 	UndoDeleteCreated bool   `json:"undo_delete_created,omitempty"`
 	UndoneBy          string `json:"undone_by,omitempty"`
 
+	// Person is set in a run that plans for this one person alone, to answer why. It is listed nowhere.
+	Person string `json:"person,omitempty"`
+
 	Counts Counts `json:"counts"`
 	Plan   *Plan  `json:"plan,omitempty"`
 	// Judged: the guards have looked at the plan. Hold is what they found, and what became of that; of a run that only

@@ -148,7 +148,7 @@ func (s *Runs) ListRuns(ctx context.Context, req *syncv1.ListRunsRequest) (*sync
 			found = r.ID == req.GetPageToken()
 			continue
 		}
-		if req.GetConnectionId() != "" && r.ConnectionID != req.GetConnectionId() {
+		if r.Person != "" || req.GetConnectionId() != "" && r.ConnectionID != req.GetConnectionId() {
 			continue
 		}
 		if len(res.Runs) == size {

@@ -13,6 +13,7 @@ import (
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/conduct"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/directory"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
 )
 
@@ -52,7 +53,7 @@ func (w *work) prepare(ctx context.Context) error {
 	if len(texts) > 0 {
 		return fail("The org no longer fits the field map; change one of them and run again. %s", strings.Join(texts, " "))
 	}
-	ranges, people, err := w.Directory.Ranges(ctx, w.run.Tenant, rangeRows)
+	ranges, people, err := w.ranges(ctx)
 	if err != nil {
 		return fmt.Errorf("count people: %w", err)
 	}
@@ -75,6 +76,14 @@ func (w *work) prepare(ctx context.Context) error {
 		return fmt.Errorf("keep what shapes the run: %w", err)
 	}
 	return w.settle(ctx, ledger.Result{Prepared: prepared})
+}
+
+// ranges cuts the people whom the run is about into ranges of ids.
+func (w *work) ranges(ctx context.Context) ([]directory.Range, int64, error) {
+	if p := w.run.Person; p != "" {
+		return []directory.Range{{From: p[:len(p)-1], To: p}}, 1, nil // a few others may be in it, whom the snapshot leaves out
+	}
+	return w.Directory.Ranges(ctx, w.run.Tenant, rangeRows)
 }
 
 // Rough costs in API calls of reading a whole table.
