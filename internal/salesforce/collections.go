@@ -31,6 +31,7 @@ type RowError struct {
 	Message string // Salesforce's text; several errors joined by "; ". It can quote data
 	Fields  []string
 	Action  Action
+	Others  []string // records that a duplicate rule matched, ten at the most; Collections and Bulk do not say
 }
 
 // RowResult is what became of one row.
@@ -122,6 +123,11 @@ func (c *Client) collection(ctx context.Context, op, object, keyField string, ro
 	if c.opt.AllowDuplicateAlerts {
 		r.header["Sforce-Duplicate-Rule-Header"] = "allowSave=true"
 	}
+	return c.saveRows(ctx, r, rows)
+}
+
+// saveRows sends a request that saves rows and reads what became of each.
+func (c *Client) saveRows(ctx context.Context, r *request, rows []CollectionRow) ([]RowResult, error) {
 	resp, err := c.do(ctx, r)
 	if err != nil {
 		return nil, err
@@ -133,7 +139,7 @@ func (c *Client) collection(ctx context.Context, op, object, keyField string, ro
 	resp.close(err)
 	if err != nil {
 		// The rows were saved or refused, we cannot tell which.
-		return nil, &UnknownOutcomeError{Op: op, Err: err}
+		return nil, &UnknownOutcomeError{Op: r.op, Err: err}
 	}
 	return results, nil
 }
@@ -208,6 +214,9 @@ type saveResult struct {
 		ErrorCode  string   `json:"errorCode"`
 		Message    string   `json:"message"`
 		Fields     []string `json:"fields"`
+
+		DuplicateResut  json.RawMessage `json:"duplicateResut"`
+		DuplicateResult json.RawMessage `json:"duplicateResult"`
 	} `json:"errors"`
 }
 
@@ -262,6 +271,7 @@ func (s *saveResult) result() (RowResult, error) {
 		code := firstNonEmpty(x.StatusCode, x.ErrorCode, CodeNone)
 		message := cut(x.Message)
 		e.add(code, message, x.Fields)
+		e.Others = append(e.Others, append(matched(x.DuplicateResut), matched(x.DuplicateResult)...)...)
 	}
 	if len(s.Errors) == 0 {
 		e.add(CodeNone, "Salesforce gave no reason", nil)

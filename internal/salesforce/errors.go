@@ -20,6 +20,7 @@ type Error struct {
 	Message string   // Salesforce's text, at most 512 bytes, secrets removed. It can quote data: show it, do not log it
 	Fields  []string // field names, often none
 	Action  Action   // what to do about it
+	Others  []string // records that a duplicate rule matched, ten at the most
 	// MayHaveApplied is false when the answer proves that nothing was done.
 	MayHaveApplied bool
 }
@@ -112,6 +113,9 @@ type item struct {
 	ErrorDescription string   `json:"error_description"`
 	ExceptionCode    string   `json:"exceptionCode"`
 	ExceptionMessage string   `json:"exceptionMessage"`
+
+	DuplicateResut  json.RawMessage `json:"duplicateResut"`
+	DuplicateResult json.RawMessage `json:"duplicateResult"`
 }
 
 // parseError reads the body of an error answer: an array, an object, a page or nothing.
@@ -132,6 +136,7 @@ func parseError(op string, status int, body io.Reader) *Error {
 		e.Code = firstNonEmpty(i.ErrorCode, i.ExceptionCode, i.Error, CodeNone)
 		e.Message = cut(firstNonEmpty(i.Message, i.ExceptionMessage, i.ErrorDescription))
 		e.Fields = i.Fields
+		e.Others = append(matched(i.DuplicateResut), matched(i.DuplicateResult)...)
 	} else {
 		e.Message = cut(string(raw))
 	}

@@ -44,6 +44,8 @@ func Run(t *testing.T, start Start) {
 		"CollectionsUpsert": collectionsUpsert,
 		"CollectionsUpdate": collectionsUpdate,
 		"CollectionsErrors": collectionsErrors,
+		"CollectionsDelete": collectionsDelete,
+		"Save":              save,
 		"BulkUpsert":        bulkUpsert,
 		"BulkClears":        bulkClears,
 		"BulkUnknownColumn": bulkUnknownColumn,
