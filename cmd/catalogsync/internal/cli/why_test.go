@@ -9,11 +9,11 @@ import (
 )
 
 type whyAnswer struct {
-	PersonID string `json:"personId"`
+	PersonID string `json:"person_id"`
 	Summary  string
 	Record   map[string]string
 	History  []struct {
-		RunID   string `json:"runId"`
+		RunID   string `json:"run_id"`
 		Outcome struct{ Kind, Code, Message string }
 	}
 	Next struct {
@@ -23,7 +23,7 @@ type whyAnswer struct {
 		}
 		Outcome *struct{ Kind, Code string }
 	}
-	NextProblem string `json:"nextProblem"`
+	NextProblem string `json:"next_problem"`
 }
 
 // An admin asks about single people: before any run, after it, when something would change, and when somebody is
@@ -63,7 +63,7 @@ func TestWhy(t *testing.T) {
 		t.Errorf("by record: %s", same.PersonID)
 	}
 
-	if _, err := w.org.UpdateRecord(after.Record["Id"], map[string]string{"LastName": "Changed-By-Hand"}); err != nil {
+	if err := w.org.Update(after.Record["Id"], map[string]string{"LastName": "Changed-By-Hand"}); err != nil {
 		t.Fatal(err)
 	}
 	changed := ask("P0000001")
