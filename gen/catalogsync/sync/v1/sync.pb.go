@@ -838,7 +838,7 @@ func (x *Plan) GetOurAllocationUsed() int64 {
 	return 0
 }
 
-// Hold is why a run waits for somebody's decision.
+// Hold is why a run waits for somebody's decision; of a run that only plans, what would hold it.
 type Hold struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The guard: creates, updates, clears, deactivations, approval, empty_source, incomplete_source.
@@ -847,13 +847,13 @@ type Hold struct {
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Hash of the plan to approve.
 	PlanHash string `protobuf:"bytes,3,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
-	// Since when.
+	// Since when; absent for a run that only plans.
 	HeldAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=held_at,json=heldAt,proto3" json:"held_at,omitempty"`
 	// When it ends by itself.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// Who decided; empty so far.
 	DecidedBy string `protobuf:"bytes,6,opt,name=decided_by,json=decidedBy,proto3" json:"decided_by,omitempty"`
-	// The decision: approved, rejected, expired; empty so far.
+	// The decision: approved, rejected, cancelled, superseded by a newer run, expired; empty so far.
 	Decision string `protobuf:"bytes,7,opt,name=decision,proto3" json:"decision,omitempty"`
 	// Note of who decided.
 	Note string `protobuf:"bytes,8,opt,name=note,proto3" json:"note,omitempty"`
@@ -3900,9 +3900,15 @@ type RunSnapshot struct {
 	// Targets whose pairs the drift check stopped.
 	StoppedTargets []string `protobuf:"bytes,5,rep,name=stopped_targets,json=stoppedTargets,proto3" json:"stopped_targets,omitempty"`
 	// When the run was prepared; spans such as 30d are counted from here.
-	Now           *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=now,proto3" json:"now,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Now *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=now,proto3" json:"now,omitempty"`
+	// Salesforce fields that are read from records, besides the targets.
+	RecordFields []string `protobuf:"bytes,7,rep,name=record_fields,json=recordFields,proto3" json:"record_fields,omitempty"`
+	// Catalog fields that are read from people.
+	PersonFields []string `protobuf:"bytes,8,rep,name=person_fields,json=personFields,proto3" json:"person_fields,omitempty"`
+	// User whose record is taken where several match and the policy asks for an owner.
+	SeveralMatchesOwnerId string `protobuf:"bytes,9,opt,name=several_matches_owner_id,json=severalMatchesOwnerId,proto3" json:"several_matches_owner_id,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *RunSnapshot) Reset() {
@@ -3975,6 +3981,27 @@ func (x *RunSnapshot) GetNow() *timestamppb.Timestamp {
 		return x.Now
 	}
 	return nil
+}
+
+func (x *RunSnapshot) GetRecordFields() []string {
+	if x != nil {
+		return x.RecordFields
+	}
+	return nil
+}
+
+func (x *RunSnapshot) GetPersonFields() []string {
+	if x != nil {
+		return x.PersonFields
+	}
+	return nil
+}
+
+func (x *RunSnapshot) GetSeveralMatchesOwnerId() string {
+	if x != nil {
+		return x.SeveralMatchesOwnerId
+	}
+	return ""
 }
 
 var File_catalogsync_sync_v1_sync_proto protoreflect.FileDescriptor
@@ -4285,14 +4312,17 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12\x19\n" +
 	"\x05grant\x18\x03 \x01(\tB\x03\x80\x01\x01R\x05grant\"_\n" +
 	"\x16DescribeObjectResponse\x12E\n" +
-	"\bdescribe\x18\x01 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\"\xc5\x02\n" +
+	"\bdescribe\x18\x01 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\"\xc8\x03\n" +
 	"\vRunSnapshot\x12<\n" +
 	"\tfield_map\x18\x01 \x01(\v2\x1f.catalogsync.mapper.v1.FieldMapR\bfieldMap\x12E\n" +
 	"\bdescribe\x18\x02 \x01(\v2).catalogsync.salesforce.v1.ObjectDescribeR\bdescribe\x12\x15\n" +
 	"\x06org_id\x18\x03 \x01(\tR\x05orgId\x12C\n" +
 	"\arelated\x18\x04 \x03(\v2).catalogsync.salesforce.v1.ObjectDescribeR\arelated\x12'\n" +
 	"\x0fstopped_targets\x18\x05 \x03(\tR\x0estoppedTargets\x12,\n" +
-	"\x03now\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x03now*J\n" +
+	"\x03now\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12#\n" +
+	"\rrecord_fields\x18\a \x03(\tR\frecordFields\x12#\n" +
+	"\rperson_fields\x18\b \x03(\tR\fpersonFields\x127\n" +
+	"\x18several_matches_owner_id\x18\t \x01(\tR\x15severalMatchesOwnerId*J\n" +
 	"\aRunKind\x12\x18\n" +
 	"\x14RUN_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eRUN_KIND_WRITE\x10\x01\x12\x11\n" +
