@@ -168,6 +168,19 @@ func (c *Conductor) Reject(ctx context.Context, run ledger.Run, by, note string)
 	return c.decide(ctx, run, ledger.DecisionRejected, by, note, &drain, func(ledger.Run) error { return nil })
 }
 
+// Cancel stops a run, wherever it stands. One that has ended is left as it is.
+func (c *Conductor) Cancel(ctx context.Context, run ledger.Run, by string) (ledger.Run, error) {
+	drain := ledger.Drain{State: ledger.RunCancelled, Code: "cancelled", Reason: "The run was cancelled by " + by + "."}
+	if run.State == ledger.RunHeld {
+		r, err := c.decide(ctx, run, ledger.DecisionCancelled, by, "", &drain, func(ledger.Run) error { return nil })
+		if errs.KindOf(err) != errs.Precondition {
+			return r, err
+		}
+		run = r // somebody has decided meanwhile
+	}
+	return c.Drain(ctx, run, drain)
+}
+
 // expire ends a run that nobody has decided about. It ends failed and not cancelled: nobody wanted that, and somebody
 // should see it.
 func (c *Conductor) expire(ctx context.Context, run ledger.Run) (ledger.Run, error) {

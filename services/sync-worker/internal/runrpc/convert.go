@@ -16,7 +16,7 @@ import (
 func runProto(r ledger.Run) *syncv1.Run {
 	n := r.Counts
 	out := &syncv1.Run{
-		Id: r.ID, Tenant: r.Tenant, ConnectionId: r.ConnectionID, Kind: syncv1.RunKind_RUN_KIND_WRITE,
+		Id: r.ID, Tenant: r.Tenant, ConnectionId: r.ConnectionID, Kind: kindProto(r.Kind),
 		Trigger: syncv1.RunTrigger(syncv1.RunTrigger_value["RUN_TRIGGER_"+strings.ToUpper(r.Trigger)]),
 		Object:  r.Object, State: syncv1.RunState(syncv1.RunState_value["RUN_STATE_"+strings.ToUpper(string(r.State))]),
 		Stage: r.Stage.Word(), Reason: r.Reason, PlanOnly: r.PlanOnly, FieldMapVersion: r.FieldMapVersion,
@@ -24,8 +24,9 @@ func runProto(r ledger.Run) *syncv1.Run {
 			People: n.People, Created: n.Created, Updated: n.Updated, Unchanged: n.Unchanged, Skipped: n.Skipped,
 			Rejected: n.Rejected, Failed: n.Failed, Superseded: n.Superseded, Deferred: n.Deferred, Verified: n.Verified,
 			Mismatched: n.Mismatched, Records: n.Records, ForeignRecords: n.ForeignRecords,
-			Leavers: n.Leavers, LeaversFlagged: n.LeaversFlagged, Cut: n.Cut,
+			Leavers: n.Leavers, LeaversFlagged: n.LeaversFlagged, Deleted: n.Deleted, Cut: n.Cut,
 		},
+		UndoRunId: r.UndoRunID, UndoDeleteCreated: r.UndoDeleteCreated, UndoneBy: r.UndoneBy, Author: r.Author,
 		ApiCalls: r.APICalls, BulkJobIds: r.BulkJobs,
 		RequestedAt: stamp(r.RequestedAt), StartedAt: stamp(r.StartedAt), EndedAt: stamp(r.EndedAt),
 		TasksDone: int32(r.TasksDone), TasksTotal: int32(r.TasksTotal), RowsDone: r.RowsDone, RowsTotal: r.RowsTotal,
@@ -42,9 +43,21 @@ func runProto(r ledger.Run) *syncv1.Run {
 			Superseded: p.Superseded, ForecastApiCalls: p.ForecastAPICalls, AllocationUsed: p.AllocationUsed,
 			AllocationMax: p.AllocationMax, Hash: p.Hash, UpdatesByField: p.UpdatesByField, RejectedByCode: p.RejectedByCode,
 			SkippedByRule: p.SkippedByRule, LookupCreates: p.LookupCreates, Clears: p.Clears, Deactivations: p.Deactivations,
+			Deletes: p.Deletes, ForecastByKind: p.ForecastByKind, ForecastSeconds: p.ForecastSeconds,
+			OurAllocation: p.OurAllocation, OurAllocationUsed: p.OurAllocationUsed,
+		}
+	}
+	if h := r.Hold; h != nil {
+		out.Hold = &syncv1.Hold{
+			Guard: h.Guard, Reason: h.Reason, PlanHash: h.PlanHash, HeldAt: stamp(h.HeldAt), ExpiresAt: stamp(h.ExpiresAt),
+			DecidedBy: h.DecidedBy, Decision: h.Decision, Note: h.Note, DecidedAt: stamp(h.DecidedAt),
 		}
 	}
 	return out
+}
+
+func kindProto(kind string) syncv1.RunKind {
+	return syncv1.RunKind(syncv1.RunKind_value["RUN_KIND_"+strings.ToUpper(kind)])
 }
 
 func stamp(t time.Time) *timestamppb.Timestamp {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/propagation"
@@ -68,8 +69,12 @@ func (s *Runs) StartRun(ctx context.Context, req *syncv1.StartRunRequest) (*sync
 		return nil, errs.New(errs.Precondition, "not_linked",
 			"The connection %q cannot be used: it is %s. %sLink the org again, then start the run.", conn.GetName(), stateWord(conn.GetState()), sentence(conn.GetReason()))
 	}
-	fm, err := s.FieldMaps.GetFieldMap(ctx, &mapperv1.GetFieldMapRequest{ConnectionId: conn.GetId()})
-	if errs.KindOf(err) == errs.NotFound {
+	if req.GetFieldMapVersion() != 0 && !req.GetPlanOnly() {
+		return nil, errs.New(errs.Invalid, "version_without_plan_only",
+			"Runs that write take the latest version of the field map; plan with version %d, and roll back to it if that is what you want.", req.GetFieldMapVersion())
+	}
+	fm, err := s.FieldMaps.GetFieldMap(ctx, &mapperv1.GetFieldMapRequest{ConnectionId: conn.GetId(), Version: req.GetFieldMapVersion()})
+	if errs.KindOf(err) == errs.NotFound && req.GetFieldMapVersion() == 0 {
 		return nil, errs.New(errs.Precondition, "no_field_map", "The connection %q has no field map yet: save one, then start the run.", conn.GetName())
 	}
 	if err != nil {
@@ -201,14 +206,61 @@ func (s *Runs) CancelRun(ctx context.Context, req *syncv1.CancelRunRequest) (*sy
 		return nil, err
 	}
 	caller, _ := rpc.CallerFrom(ctx)
-	r, err = s.Conductor.Drain(ctx, r, ledger.Drain{
-		State: ledger.RunCancelled, Code: "cancelled", Reason: "The run was cancelled by " + caller.Subject + ".",
-	})
+	r, err = s.Conductor.Cancel(ctx, r, caller.Subject)
 	if err != nil {
 		return nil, err
 	}
 	s.Nudge()
 	return &syncv1.CancelRunResponse{Run: runProto(r)}, nil
+}
+
+// maxNote is how many characters a note of a decision has.
+const maxNote = 1000
+
+func checkNote(note string) error {
+	if n := utf8.RuneCountInString(note); n > maxNote {
+		return errs.New(errs.Invalid, "note_too_long", "The note has %d characters; %d are kept at the most.", n, maxNote)
+	}
+	return nil
+}
+
+// ApproveRun lets a held run go on.
+func (s *Runs) ApproveRun(ctx context.Context, req *syncv1.ApproveRunRequest) (*syncv1.ApproveRunResponse, error) {
+	r, err := s.run(ctx, req.GetRunId())
+	if err == nil {
+		err = checkNote(req.GetNote())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if req.GetPlanHash() == "" {
+		return nil, errs.New(errs.Invalid, "no_plan_hash", "Say which plan you approve: plan_hash is empty, and the run's plan says its hash.")
+	}
+	caller, _ := rpc.CallerFrom(ctx)
+	if r, err = s.Conductor.Approve(ctx, r, req.GetPlanHash(), caller.Subject, req.GetNote()); err != nil {
+		return nil, err
+	}
+	s.Log.InfoContext(ctx, "run approved", slog.String("run", r.ID))
+	s.Nudge()
+	return &syncv1.ApproveRunResponse{Run: runProto(r)}, nil
+}
+
+// RejectRun ends a held run.
+func (s *Runs) RejectRun(ctx context.Context, req *syncv1.RejectRunRequest) (*syncv1.RejectRunResponse, error) {
+	r, err := s.run(ctx, req.GetRunId())
+	if err == nil {
+		err = checkNote(req.GetNote())
+	}
+	if err != nil {
+		return nil, err
+	}
+	caller, _ := rpc.CallerFrom(ctx)
+	if r, err = s.Conductor.Reject(ctx, r, caller.Subject, req.GetNote()); err != nil {
+		return nil, err
+	}
+	s.Log.InfoContext(ctx, "run rejected", slog.String("run", r.ID))
+	s.Nudge()
+	return &syncv1.RejectRunResponse{Run: runProto(r)}, nil
 }
 
 func pageSize(asked, standard, most int32) int {
