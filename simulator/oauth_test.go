@@ -250,3 +250,31 @@ func TestAPIOnlyUser(t *testing.T) {
 	}
 	o.want(o.query("SELECT Status FROM LoginHistory WHERE Status = 'API Only User'"), 200, `{"totalSize":1,*`)
 }
+
+func TestCountersOfRefreshTokens(t *testing.T) {
+	t.Parallel()
+	o := start(t, simulator.Options{Rotation: true})
+	refresh := func(token string) (int, string) {
+		return o.tokenCall(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}})
+	}
+	first := o.RefreshToken()
+	status, body := refresh(first)
+	if status != 200 {
+		t.Fatal(body)
+	}
+	second := field(t, body, "refresh_token")
+	if c := o.Counters(); c.Tokens != 1 || c.Rotations != 1 || c.Reuses != 0 {
+		t.Errorf("after a rotation: %+v", c)
+	}
+	for range 3 { // the first ends the grant
+		if status, _ := refresh(first); status != 400 {
+			t.Error("a refresh token works twice")
+		}
+	}
+	if status, _ := refresh(second); status != 400 {
+		t.Error("the grant outlives the second use of a refresh token")
+	}
+	if c := o.Counters(); c.Tokens != 1 || c.Rotations != 1 || c.Reuses != 1 {
+		t.Errorf("after a reuse: %+v", c)
+	}
+}

@@ -313,6 +313,9 @@ func (s *Server) UserID() string { return s.seeded.AdminID }
 // AccessToken opens a session of the admin user without any OAuth flow, for tests that are not about logging in.
 func (s *Server) AccessToken() string { return s.oauth.NewSession(s.seeded.AdminID) }
 
+// RefreshToken makes the admin user's approval of the app without any OAuth flow, for tests that are not about consent.
+func (s *Server) RefreshToken() string { return s.oauth.NewGrant(s.seeded.AdminID) }
+
 // Effects lists every effect applied so far, oldest first.
 func (s *Server) Effects() []Effect { return s.ledger.Since(0, 0) }
 
@@ -332,9 +335,13 @@ func (s *Server) Faults() *Faults { return s.faults }
 
 // Counters tells what was asked so far.
 func (s *Server) Counters() Counters {
+	logins := s.oauth.Counters()
 	s.front.mu.Lock()
 	defer s.front.mu.Unlock()
-	return Counters{Requests: s.front.requests, APICalls: s.rest.Used.Load(), Routes: maps.Clone(s.front.routes), Effects: s.ledger.Len()}
+	return Counters{
+		Requests: s.front.requests, APICalls: s.rest.Used.Load(), Routes: maps.Clone(s.front.routes), Effects: s.ledger.Len(),
+		Tokens: logins.Tokens, Rotations: logins.Rotations, Reuses: logins.Reuses,
+	}
 }
 
 // ExpireSessions ends every access token; refresh tokens live on.

@@ -74,6 +74,10 @@ type Counters struct {
 	APICalls int64            `json:"apiCalls"` // those that count against the daily limit
 	Routes   map[string]int64 `json:"routes"`   // by method and route: "POST /composite/sobjects", "PUT /jobs/ingest/{id}/batches"
 	Effects  int64            `json:"effects"`  // entries of the ledger
+
+	Tokens    int64 `json:"tokens"`    // access tokens that the token endpoint gave
+	Rotations int64 `json:"rotations"` // refresh tokens that it replaced
+	Reuses    int64 `json:"reuses"`    // refresh tokens that came again after that, while their grant was alive
 }
 
 // Faults is the plan of faults in force; see package fault.

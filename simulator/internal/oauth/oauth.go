@@ -77,7 +77,22 @@ type Server struct {
 	logins   map[string]*login // authorize pages on the way, by their form token
 	jtis     map[string]bool
 	policy   Policy
+	counters Counters
 	signer   signer
+}
+
+// Counters count what came to the token endpoint.
+type Counters struct {
+	Tokens    int64 // access tokens given
+	Rotations int64 // refresh tokens that were replaced
+	Reuses    int64 // refresh tokens that came again after they had been replaced, the grant being alive; each ends it
+}
+
+// Counters tells what came so far.
+func (s *Server) Counters() Counters {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counters
 }
 
 // Policy is what the org's admin allows; the zero value allows everything.
@@ -178,6 +193,15 @@ func (s *Server) NewSession(userID string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.open(userID, "full", nil).Token
+}
+
+// NewGrant makes a user's approval of the app without any flow and returns its refresh token.
+func (s *Server) NewGrant(userID string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := &grant{userID: userID, scope: defaultScope, refresh: newRefreshToken(), created: s.db.Now()}
+	s.grants[g.refresh] = g
+	return g.refresh
 }
 
 // tokenReply is a success of the token endpoint, in Salesforce's order.

@@ -48,6 +48,9 @@ func (s *Server) Token(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	x, refresh, no := s.grantToken(r)
+	if no == nil {
+		s.counters.Tokens++
+	}
 	s.mu.Unlock()
 	if no != nil {
 		noStore(w)
@@ -174,6 +177,9 @@ func (s *Server) refresh(r *http.Request) (*Session, string, *refusal) {
 	g := s.grants[token]
 	if g == nil {
 		if old := s.retired[token]; old != nil { // a rotated token used again: the grant may be stolen
+			if !old.dead {
+				s.counters.Reuses++
+			}
 			s.end(old)
 		}
 		return nil, "", expiredToken
@@ -184,6 +190,7 @@ func (s *Server) refresh(r *http.Request) (*Session, string, *refusal) {
 	if !s.cfg.Rotation {
 		return s.open(g.userID, g.scope, g), "", nil
 	}
+	s.counters.Rotations++
 	delete(s.grants, g.refresh)
 	s.retired[g.refresh] = g
 	g.refresh = newRefreshToken()
