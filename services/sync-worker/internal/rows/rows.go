@@ -35,6 +35,17 @@ const (
 	KindWritten = "written"
 	// KindReadback are records read back, by part of the record's id.
 	KindReadback = "readback"
+	// KindLost are people for the follow stage; the key says what is known of their record. KindFates are they again, with
+	// what became of it.
+	KindLost  = "lost"
+	KindFates = "fates"
+	// KindContacts are e-mails of Contacts that a Lead map looks at, by part of the e-mail.
+	KindContacts = "contacts"
+	// KindPending are planned changes whose references are still to be found.
+	KindPending = "pending"
+	// KindParents are records that are to be made before apply, KindMade the ids of those made.
+	KindParents = "parents"
+	KindMade    = "made"
 	// KindCreates and KindUpdates are planned changes of the run's object.
 	KindCreates = "creates"
 	KindUpdates = "updates"
