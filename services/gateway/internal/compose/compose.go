@@ -1,13 +1,11 @@
 // Package compose owns the few methods for which the gateway asks more than one service: it fills in the tenant's
-// connection where a request names none, brings the org's describe to the field map that is saved, and puts the status
-// together.
+// connection where a request names none, brings the org's describes and people to field maps that are checked or tried,
+// and puts the status together.
 package compose
 
 import (
 	"context"
-	"strings"
 
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -46,17 +44,9 @@ func New(auth, mapper, scheduler, syncWorker grpc.ClientConnInterface) *Composer
 // Prepare completes a request before it is forwarded. Requests of most methods stay as they are.
 func (c *Composer) Prepare(ctx context.Context, _ string, req proto.Message) error {
 	switch r := req.(type) {
-	case *mapperv1.GetFieldMapRequest:
-		return c.connection(ctx, &r.ConnectionId)
-	case *mapperv1.ListFieldMapsRequest:
-		return c.connection(ctx, &r.ConnectionId)
-	case *mapperv1.SaveFieldMapRequest:
-		return c.saveFieldMap(ctx, r)
 	case *schedulerv1.GetScheduleRequest:
 		return c.connection(ctx, &r.ConnectionId)
 	case *schedulerv1.SetScheduleRequest:
-		return c.connection(ctx, &r.ConnectionId)
-	case *syncv1.DescribeObjectRequest:
 		return c.connection(ctx, &r.ConnectionId)
 	case *syncv1.DiagnoseRequest:
 		return c.doctorCase(ctx, &r.ConnectionId, &r.Case)
@@ -78,7 +68,7 @@ func (c *Composer) Prepare(ctx context.Context, _ string, req proto.Message) err
 		}
 		return c.connection(ctx, &r.ConnectionId)
 	}
-	return nil
+	return c.fieldMap(ctx, req)
 }
 
 // connection makes sure that id is a connection of the caller's tenant, its write target where it is empty.
@@ -89,34 +79,4 @@ func (c *Composer) connection(ctx context.Context, id *string) error {
 	}
 	*id = res.GetConnection().GetId()
 	return nil
-}
-
-// attributePrefix begins the names of custom attributes among the Catalog fields.
-const attributePrefix = "attributes."
-
-func (c *Composer) saveFieldMap(ctx context.Context, r *mapperv1.SaveFieldMapRequest) error {
-	fm := r.GetFieldMap()
-	if fm.GetObject() == "" {
-		return errs.New(errs.Invalid, "missing_object", "field_map.object is missing: name the Salesforce object to write to, Contact or Lead")
-	}
-	if err := c.connection(ctx, &fm.ConnectionId); err != nil {
-		return err
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		res, err := c.objects.DescribeObject(ctx, &syncv1.DescribeObjectRequest{ConnectionId: fm.GetConnectionId(), Object: fm.GetObject()})
-		r.Describe = res.GetDescribe()
-		return err
-	})
-	g.Go(func() error {
-		res, err := c.people.ListPersonFields(ctx, &directoryv1.ListPersonFieldsRequest{})
-		r.Attributes = nil
-		for _, f := range res.GetFields() {
-			if strings.HasPrefix(f, attributePrefix) {
-				r.Attributes = append(r.Attributes, f)
-			}
-		}
-		return err
-	})
-	return g.Wait()
 }
