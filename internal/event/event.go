@@ -128,6 +128,13 @@ func (a Address) Outcomes(n int) (stream, subject string) {
 // RowsOfRun is the filter of all rows of a run, for the purge at its close.
 func RowsOfRun(run string) string { return "catalogsync.rows." + run + ".>" }
 
+// OfRun are the filters of all that is kept of a run, by stream.
+func OfRun(run string) map[string]string {
+	return map[string]string{
+		StreamRows: RowsOfRun(run), StreamChanges: "catalogsync.changes." + run + ".>", StreamOutcomes: "catalogsync.outcomes." + run + ".>",
+	}
+}
+
 // ChangesOfRun is the filter of all planned changes of a run.
 func ChangesOfRun(run string) string { return "catalogsync.changes." + run + ".>" }
 

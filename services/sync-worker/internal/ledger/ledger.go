@@ -201,6 +201,32 @@ func (l *Ledger) CloseRun(ctx context.Context, r Run) error {
 	return nil
 }
 
+// DropRun forgets a run that has ended, its record last: whoever is cut off before finds it again.
+func (l *Ledger) DropRun(ctx context.Context, r Run) error {
+	if err := l.CloseRun(ctx, r); err != nil {
+		return err
+	}
+	gone := func(err error) error {
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		return err
+	}
+	tasks, err := l.tasks.List(ctx, store.Key(r.ID))
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		if err := gone(l.tasks.Delete(ctx, t.Key, 0)); err != nil {
+			return err
+		}
+	}
+	if err := gone(l.snapshots.Delete(ctx, store.Key(r.ID), 0)); err != nil {
+		return err
+	}
+	return gone(l.runs.Delete(ctx, runKey(r.Tenant, r.ID), 0))
+}
+
 // SaveSnapshot stores what shapes the run. The first one stays.
 func (l *Ledger) SaveSnapshot(ctx context.Context, runID string, s Snapshot) error {
 	_, err := l.snapshots.Create(ctx, store.Key(runID), s)
