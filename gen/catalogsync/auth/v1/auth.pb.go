@@ -2278,7 +2278,10 @@ type GetAccessTokenRequest struct {
 	// A token that Salesforce has just refused with INVALID_SESSION_ID; empty otherwise.
 	RejectedAccessToken string `protobuf:"bytes,3,opt,name=rejected_access_token,json=rejectedAccessToken,proto3" json:"rejected_access_token,omitempty"`
 	// A grant of CreateGrant.
-	Grant         string `protobuf:"bytes,4,opt,name=grant,proto3" json:"grant,omitempty"`
+	Grant string `protobuf:"bytes,4,opt,name=grant,proto3" json:"grant,omitempty"`
+	// The rejected token took the place of another one that Salesforce had refused for the very same call. If it is still
+	// the one in force the connection needs a reconnect: a third would be refused too.
+	RefusedAgain  bool `protobuf:"varint,5,opt,name=refused_again,json=refusedAgain,proto3" json:"refused_again,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2339,6 +2342,13 @@ func (x *GetAccessTokenRequest) GetGrant() string {
 		return x.Grant
 	}
 	return ""
+}
+
+func (x *GetAccessTokenRequest) GetRefusedAgain() bool {
+	if x != nil {
+		return x.RefusedAgain
+	}
+	return false
 }
 
 // TaskLease names a task of the ledger and the epoch under which it is held.
@@ -3121,12 +3131,13 @@ const file_catalogsync_auth_v1_auth_proto_rawDesc = "" +
 	"\x06advice\x18\x04 \x01(\tR\x06advice\x12?\n" +
 	"\n" +
 	"connection\x18\x05 \x01(\v2\x1f.catalogsync.auth.v1.ConnectionR\n" +
-	"connection\"\xc6\x01\n" +
+	"connection\"\xeb\x01\n" +
 	"\x15GetAccessTokenRequest\x12#\n" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x124\n" +
 	"\x05lease\x18\x02 \x01(\v2\x1e.catalogsync.auth.v1.TaskLeaseR\x05lease\x127\n" +
 	"\x15rejected_access_token\x18\x03 \x01(\tB\x03\x80\x01\x01R\x13rejectedAccessToken\x12\x19\n" +
-	"\x05grant\x18\x04 \x01(\tB\x03\x80\x01\x01R\x05grant\"f\n" +
+	"\x05grant\x18\x04 \x01(\tB\x03\x80\x01\x01R\x05grant\x12#\n" +
+	"\rrefused_again\x18\x05 \x01(\bR\frefusedAgain\"f\n" +
 	"\tTaskLease\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x16\n" +

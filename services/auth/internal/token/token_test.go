@@ -10,13 +10,8 @@ import (
 
 	"github.com/catalogsync/catalogsync/internal/config"
 	"github.com/catalogsync/catalogsync/internal/errs"
-	"github.com/catalogsync/catalogsync/internal/salesforce"
-	"github.com/catalogsync/catalogsync/internal/telemetry"
 	"github.com/catalogsync/catalogsync/internal/testkit"
 	"github.com/catalogsync/catalogsync/services/auth/internal/connection"
-	"github.com/catalogsync/catalogsync/services/auth/internal/oauth"
-	"github.com/catalogsync/catalogsync/services/auth/internal/token"
-	"github.com/catalogsync/catalogsync/services/auth/internal/vault"
 )
 
 func TestSalesforceIsLeftAloneAfterTrouble(t *testing.T) {
@@ -27,31 +22,15 @@ func TestSalesforceIsLeftAloneAfterTrouble(t *testing.T) {
 		w.WriteHeader(http.StatusBadGateway)
 	}))
 	t.Cleanup(srv.Close)
-	b, log := testkit.Bus(t), testkit.Logger(t)
-	sets, err := connection.OpenKeySets(t.Context(), b)
+	opt := quick()
+	opt.BackoffBase, opt.BackoffCap = time.Hour, 3*time.Hour
+	s := open(t, testkit.Bus(t), filepath.Join(t.TempDir(), "key"), srv.URL, opt)
+	linked, err := s.conns.Link(t.Context(), connection.Connection{Tenant: "acme", Flow: connection.ClientCredentials, Host: srv.URL, OrgID: "00D5g000001AbCdEAK"},
+		connection.Credentials{ClientID: "key", ClientSecret: config.NewSecret("secret-of-the-test")}, connection.Terms{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := vault.Load(t.Context(), sets, filepath.Join(t.TempDir(), "key"), true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conns, err := connection.Open(t.Context(), b, v, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := conns.Link(t.Context(), connection.Connection{Tenant: "acme", Flow: connection.ClientCredentials, Host: srv.URL, OrgID: "00D5g000001AbCdEAK"},
-		connection.Credentials{ClientID: "key", ClientSecret: config.NewSecret("secret-of-the-test")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	policy := salesforce.HostPolicy{AllowDev: []string{srv.URL}}
-	s, err := token.New(oauth.New(salesforce.NewHTTPClient(policy), policy), conns, log, telemetry.Noop(),
-		token.Options{BackoffBase: time.Hour, BackoffCap: 3 * time.Hour, Burst: 100, Every: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
+	conn := linked.Connection
 
 	wantPause := func(err error, from, to time.Duration) {
 		t.Helper()
