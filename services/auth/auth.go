@@ -13,13 +13,17 @@ import (
 	"google.golang.org/grpc"
 
 	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
+	"github.com/catalogsync/catalogsync/internal/app"
+	"github.com/catalogsync/catalogsync/internal/audit"
 	"github.com/catalogsync/catalogsync/internal/bus"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
+	"github.com/catalogsync/catalogsync/services/auth/internal/access"
 	"github.com/catalogsync/catalogsync/services/auth/internal/connection"
 	"github.com/catalogsync/catalogsync/services/auth/internal/link"
 	"github.com/catalogsync/catalogsync/services/auth/internal/oauth"
 	"github.com/catalogsync/catalogsync/services/auth/internal/rpc"
+	"github.com/catalogsync/catalogsync/services/auth/internal/signkey"
 	"github.com/catalogsync/catalogsync/services/auth/internal/token"
 	"github.com/catalogsync/catalogsync/services/auth/internal/vault"
 )
@@ -35,12 +39,17 @@ type Deps struct {
 type Service struct {
 	bus         *bus.Bus
 	source      *token.Source
+	unlinker    *link.Unlinker
 	connections *rpc.Connections
 	tokens      *rpc.Tokens
 }
 
 // New opens the buckets and the vault. It starts nothing and listens nowhere.
 func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
+	return build(ctx, cfg, deps, token.DefaultOptions())
+}
+
+func build(ctx context.Context, cfg Config, deps Deps, limits token.Options) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
@@ -61,15 +70,37 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	}
 	policy := cfg.Policy()
 	client := oauth.New(salesforce.NewOAuthClient(policy), policy)
-	source, err := token.New(client, conns, deps.Log, deps.Telemetry.OrNoop(), token.DefaultOptions())
+	trail, err := audit.Open(ctx, deps.Bus, "auth")
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
-	linker := &link.Linker{OAuth: client, Policy: policy, Conns: conns, Tokens: source, Log: deps.Log}
+	source, err := token.New(ctx, token.Deps{
+		OAuth: client, Conns: conns, Bus: deps.Bus, Vault: v, Audit: trail, Log: deps.Log, Telemetry: deps.Telemetry.OrNoop(),
+	}, limits)
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	control, err := access.Open(ctx, deps.Bus, trail)
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	pending, err := link.OpenPending(ctx, deps.Bus, v)
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	keys, err := signkey.Open(ctx, deps.Bus, v)
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	unlinker := &link.Unlinker{OAuth: client, Conns: conns, Keys: keys, Audit: trail, Bus: deps.Bus, AccessToken: source.Surrender, Log: deps.Log}
+	linker := &link.Linker{
+		OAuth: client, Policy: policy, Conns: conns, Tokens: source, Keys: keys, Audit: trail, Pending: pending, Unlinker: unlinker,
+		App: oauth.ClientCredentials{ClientID: cfg.AppClientID, ClientSecret: cfg.AppClientSecret}, Log: deps.Log,
+	}
 	return &Service{
-		bus: deps.Bus, source: source,
-		connections: &rpc.Connections{Linker: linker, Conns: conns, Source: source},
-		tokens:      &rpc.Tokens{Conns: conns, Source: source},
+		bus: deps.Bus, source: source, unlinker: unlinker,
+		connections: &rpc.Connections{Linker: linker, Unlinker: unlinker, Conns: conns, Keys: keys, Source: source},
+		tokens:      &rpc.Tokens{Conns: conns, Source: source, Access: control},
 	}, nil
 }
 
@@ -79,11 +110,9 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 	authv1.RegisterTokenServiceServer(r, s.tokens)
 }
 
-// Run keeps what is known of connections current until ctx ends.
+// Run keeps what is known of connections current and refresh tokens alive, and winds up what was unlinked, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	defer s.source.Close()
-	s.source.Watch(ctx)
-	return nil
+	return app.Run(ctx, s.source.Run, s.unlinker.Run)
 }
 
 // Health reports why the service cannot work now.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/catalogsync/catalogsync/internal/config"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 )
 
@@ -16,6 +17,9 @@ type Config struct {
 	// CreateKeyFile makes the key file on the first start. It is for the all-in-one; where services run apart the file
 	// is made once by hand and given to every auth process.
 	CreateKeyFile bool
+	// AppClientID and AppClientSecret are the installation's own app, for consents that name none; empty for none.
+	AppClientID     string
+	AppClientSecret config.Secret
 	// AllowGovernment admits Salesforce's military cloud and China.
 	AllowGovernment bool
 	// DevOrigins are origins beside Salesforce's own that may be linked, such as a simulator's; separated by commas.
@@ -29,6 +33,8 @@ func DefaultConfig() Config { return Config{} }
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.KeyFile, "key-file", c.KeyFile, "`file` with the key for stored credentials: 32 bytes in base64, not readable by others")
 	fs.BoolVar(&c.CreateKeyFile, "create-key-file", c.CreateKeyFile, "make the key file when it is missing and nothing is stored yet")
+	fs.StringVar(&c.AppClientID, "app-client-id", c.AppClientID, "consumer key of the installation's own app, for links by consent that name none")
+	config.SecretVar(fs, &c.AppClientSecret, "app-client-secret", "consumer secret of the installation's own app")
 	fs.BoolVar(&c.AllowGovernment, "allow-government-hosts", c.AllowGovernment, "admit orgs at .my.salesforce.mil and .my.sfcrmproducts.cn")
 	fs.StringVar(&c.DevOrigins, "dev-origins", c.DevOrigins, "for development only: further `origins` that may be linked, separated by commas, such as http://127.0.0.1:8089 of a simulator")
 }
@@ -38,6 +44,9 @@ func (c Config) Validate() error {
 	var problems []error
 	if c.KeyFile == "" {
 		problems = append(problems, errors.New("-key-file is missing: name the file with the key for stored credentials"))
+	}
+	if c.AppClientID == "" && !c.AppClientSecret.IsZero() {
+		problems = append(problems, errors.New("-app-client-secret is set without -app-client-id: set both"))
 	}
 	for _, origin := range c.devOrigins() {
 		if _, err := c.Policy().Check(origin); err != nil {

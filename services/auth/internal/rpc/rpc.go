@@ -4,47 +4,90 @@ package rpc
 import (
 	"context"
 	"errors"
-
-	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/timestamppb"
+	"strings"
 
 	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
-	optionsv1 "github.com/catalogsync/catalogsync/gen/catalogsync/options/v1"
 	"github.com/catalogsync/catalogsync/internal/config"
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/services/auth/internal/connection"
 	"github.com/catalogsync/catalogsync/services/auth/internal/link"
 	"github.com/catalogsync/catalogsync/services/auth/internal/oauth"
+	"github.com/catalogsync/catalogsync/services/auth/internal/signkey"
 	"github.com/catalogsync/catalogsync/services/auth/internal/token"
 )
 
 // Connections serves ConnectionService.
 type Connections struct {
 	authv1.UnimplementedConnectionServiceServer
-	Linker *link.Linker
-	Conns  *connection.Store
-	Source *token.Source
+	Linker   *link.Linker
+	Unlinker *link.Unlinker
+	Conns    *connection.Store
+	Keys     *signkey.Store
+	Source   *token.Source
 }
 
-// LinkConnection links the caller's tenant.
+// LinkConnection links the caller's tenant, or gives a connection new credentials.
 func (s *Connections) LinkConnection(ctx context.Context, req *authv1.LinkConnectionRequest) (*authv1.LinkConnectionResponse, error) {
 	tenant, err := rpc.TenantFrom(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cc := req.GetClientCredentials()
-	if cc == nil {
-		return nil, errs.New(errs.Invalid, "missing_credentials", "the request holds no credentials: set client_credentials with client_id and client_secret")
+	r := link.Request{
+		Tenant: tenant, Name: req.GetName(), Host: req.GetHost(), Purpose: purposes[req.GetPurpose()], CompanyNames: req.GetCompanyNames(),
+		Terms: connection.Terms{Reconnect: req.GetConnectionId(), ReplaceOrg: req.GetReplaceOrg()},
 	}
-	conn, err := s.Linker.ClientCredentials(ctx, link.Request{
-		Tenant: tenant, Name: req.GetName(), Host: req.GetHost(),
-		Credentials: connection.Credentials{ClientID: cc.GetClientId(), ClientSecret: config.NewSecret(cc.GetClientSecret())},
-	})
+	switch c := req.GetCredentials().(type) {
+	case *authv1.LinkConnectionRequest_ClientCredentials:
+		cc := c.ClientCredentials
+		r.Flow = connection.ClientCredentials
+		r.Credentials = connection.Credentials{ClientID: cc.GetClientId(), ClientSecret: config.NewSecret(cc.GetClientSecret())}
+	case *authv1.LinkConnectionRequest_JwtBearer:
+		jwt := c.JwtBearer
+		r.Flow, r.SigningKey = connection.JWTBearer, jwt.GetSigningKeyId()
+		r.Credentials = connection.Credentials{
+			ClientID: jwt.GetClientId(), Username: jwt.GetUsername(), Audience: jwt.GetAudience(), PrivateKey: config.NewSecret(jwt.GetPrivateKeyPem()),
+		}
+	default:
+		return nil, errs.New(errs.Invalid, "missing_credentials", "the request holds no credentials: set client_credentials with client_id and client_secret, or jwt_bearer")
+	}
+	conn, err := s.Linker.Link(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	return &authv1.LinkConnectionResponse{Connection: toProto(conn)}, nil
+}
+
+// UpdateConnection changes the names that an admin gave.
+func (s *Connections) UpdateConnection(ctx context.Context, req *authv1.UpdateConnectionRequest) (*authv1.UpdateConnectionResponse, error) {
+	tenant, err := rpc.TenantFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name, companies := req.GetName(), req.GetCompanyNames()
+	if problems := link.CleanNames(&name, &companies); problems != nil {
+		return nil, errs.New(errs.Invalid, "invalid_connection", "%s", strings.Join(problems, "; "))
+	}
+	conn, err := s.Conns.Update(ctx, tenant, req.GetConnectionId(), name, companies)
+	if err != nil {
+		return nil, err
+	}
+	return &authv1.UpdateConnectionResponse{Connection: toProto(conn)}, nil
+}
+
+// UnlinkConnection ends a connection.
+func (s *Connections) UnlinkConnection(ctx context.Context, req *authv1.UnlinkConnectionRequest) (*authv1.UnlinkConnectionResponse, error) {
+	tenant, err := rpc.TenantFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	done, err := s.Unlinker.Unlink(ctx, tenant, req.GetConnectionId())
+	if err != nil {
+		return nil, err
+	}
+	return &authv1.UnlinkConnectionResponse{
+		Connection: toProto(done.Connection), Revoked: done.Revoked, RevokeProblem: done.Problem, DataKeyDestroyed: done.DataKeyDestroyed,
+	}, nil
 }
 
 // GetConnection returns a connection of the caller's tenant.
@@ -60,7 +103,7 @@ func (s *Connections) GetConnection(ctx context.Context, req *authv1.GetConnecti
 	return &authv1.GetConnectionResponse{Connection: toProto(conn)}, nil
 }
 
-// ListConnections returns the connections of the caller's tenant.
+// ListConnections returns the connections of the caller's tenant, and behind them the links for which consent is awaited.
 func (s *Connections) ListConnections(ctx context.Context, _ *authv1.ListConnectionsRequest) (*authv1.ListConnectionsResponse, error) {
 	tenant, err := rpc.TenantFrom(ctx)
 	if err != nil {
@@ -70,9 +113,18 @@ func (s *Connections) ListConnections(ctx context.Context, _ *authv1.ListConnect
 	if err != nil {
 		return nil, err
 	}
+	pending, err := s.Linker.Pending.Open(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
 	res := &authv1.ListConnectionsResponse{}
 	for _, c := range conns {
 		res.Connections = append(res.Connections, toProto(c))
+	}
+	for _, l := range pending {
+		if l.Reconnect == "" { // the others are there
+			res.Connections = append(res.Connections, awaited(l))
+		}
 	}
 	return res, nil
 }
@@ -87,6 +139,9 @@ func (s *Connections) TestConnection(ctx context.Context, req *authv1.TestConnec
 	if err != nil {
 		return nil, err
 	}
+	if conn.State == connection.Unlinked {
+		return nil, conn.UnlinkedError()
+	}
 	result, err := s.Source.Test(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -100,64 +155,32 @@ func (s *Connections) TestConnection(ctx context.Context, req *authv1.TestConnec
 	return res, nil
 }
 
-// Tokens serves TokenService.
-type Tokens struct {
-	authv1.UnimplementedTokenServiceServer
-	Conns  *connection.Store
-	Source *token.Source
-}
-
-// GetAccessToken returns an access token of a connection of the caller's tenant.
-func (s *Tokens) GetAccessToken(ctx context.Context, req *authv1.GetAccessTokenRequest) (*authv1.GetAccessTokenResponse, error) {
+// CreateSigningKey makes a key pair for the caller's tenant.
+func (s *Connections) CreateSigningKey(ctx context.Context, req *authv1.CreateSigningKeyRequest) (*authv1.CreateSigningKeyResponse, error) {
 	tenant, err := rpc.TenantFrom(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if req.GetConnectionId() == "" {
-		return nil, errs.New(errs.Invalid, "missing_connection_id", "the request names no connection: set connection_id")
-	}
-	g, err := s.Source.Token(ctx, tenant, req.GetConnectionId(), config.NewSecret(req.GetRejectedAccessToken()))
+	key, err := s.Keys.Create(ctx, tenant, req.GetCommonName())
 	if err != nil {
 		return nil, err
 	}
-	return &authv1.GetAccessTokenResponse{AccessToken: g.AccessToken.Expose(), InstanceUrl: g.InstanceURL, OrgId: g.OrgID}, nil
+	return &authv1.CreateSigningKeyResponse{Key: keyToProto(key)}, nil
 }
 
-// ListLinkedConnections streams the linked connections of all tenants to a service.
-func (s *Tokens) ListLinkedConnections(_ *authv1.ListLinkedConnectionsRequest, stream grpc.ServerStreamingServer[authv1.ListLinkedConnectionsResponse]) error {
-	if c, ok := rpc.CallerFrom(stream.Context()); !ok || c.Role != optionsv1.Role_ROLE_INTERNAL {
-		return errs.New(errs.Denied, "internal_only", "only services may list the connections of all tenants")
-	}
-	conns, err := s.Conns.All(stream.Context())
+// ListSigningKeys returns the keys of the caller's tenant.
+func (s *Connections) ListSigningKeys(ctx context.Context, _ *authv1.ListSigningKeysRequest) (*authv1.ListSigningKeysResponse, error) {
+	tenant, err := rpc.TenantFrom(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, c := range conns {
-		if c.State != connection.Linked {
-			continue
-		}
-		if err := stream.Send(&authv1.ListLinkedConnectionsResponse{Connection: toProto(c)}); err != nil {
-			return err
-		}
+	keys, err := s.Keys.List(ctx, tenant)
+	if err != nil {
+		return nil, err
 	}
-	return nil
-}
-
-var states = map[connection.State]authv1.ConnectionState{
-	connection.Linking:        authv1.ConnectionState_CONNECTION_STATE_LINKING,
-	connection.Linked:         authv1.ConnectionState_CONNECTION_STATE_LINKED,
-	connection.NeedsReconnect: authv1.ConnectionState_CONNECTION_STATE_NEEDS_RECONNECT,
-	connection.Unlinked:       authv1.ConnectionState_CONNECTION_STATE_UNLINKED,
-}
-
-var flows = map[connection.Flow]authv1.Flow{
-	connection.ClientCredentials: authv1.Flow_FLOW_CLIENT_CREDENTIALS,
-}
-
-func toProto(c connection.Connection) *authv1.Connection {
-	return &authv1.Connection{
-		Id: c.ID, Tenant: c.Tenant, Name: c.Name, State: states[c.State], Reason: c.Reason, Flow: flows[c.Flow],
-		Host: c.Host, OrgId: c.OrgID, InstanceUrl: c.InstanceURL, Username: c.Username, UserId: c.UserID,
-		LinkedAt: timestamppb.New(c.LinkedAt),
+	res := &authv1.ListSigningKeysResponse{}
+	for _, k := range keys {
+		res.Keys = append(res.Keys, keyToProto(k))
 	}
+	return res, nil
 }
