@@ -1,11 +1,9 @@
 package plan
 
 import (
-	"slices"
-	"strings"
-
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
 	rowv1 "github.com/catalogsync/catalogsync/gen/catalogsync/row/v1"
+	"slices"
 )
 
 // Value is one cell: text, null or absent.
@@ -26,6 +24,18 @@ func Cell(r *rowv1.Row, i int) Value {
 	return Value{Text: r.GetValues()[i]}
 }
 
+// Put changes column i of a row.
+func Put(r *rowv1.Row, i int, v Value) {
+	drop := func(x uint32) bool { return x == uint32(i) }
+	r.Values[i], r.Null, r.Absent = v.Text, slices.DeleteFunc(r.Null, drop), slices.DeleteFunc(r.Absent, drop)
+	switch {
+	case v.Absent:
+		r.Absent = append(r.Absent, uint32(i))
+	case v.Null:
+		r.Null = append(r.Null, uint32(i))
+	}
+}
+
 // Set appends a value as the row's next column.
 func Set(r *rowv1.Row, v Value) {
 	i := uint32(len(r.GetValues()))
@@ -38,59 +48,15 @@ func Set(r *rowv1.Row, v Value) {
 	}
 }
 
-// Equal reports whether a record already holds what is wanted, after the normalisation that Salesforce itself applies
-// to a field of the type. Both sides are in canonical spelling.
-func Equal(fieldType string, want, have Value) bool {
-	w, h := normalise(fieldType, want), normalise(fieldType, have)
-	if w.Null || h.Null {
-		return w.Null == h.Null
-	}
-	if w.Text == h.Text {
-		return true
-	}
-	switch fieldType {
-	case "email", "picklist":
-		return strings.EqualFold(w.Text, h.Text)
-	case "multipicklist":
-		return sameSet(w.Text, h.Text)
-	case "id", "reference":
-		// 15- and 18-character spellings of one id differ by the checksum alone.
-		return len(w.Text) >= 15 && len(h.Text) >= 15 && w.Text[:15] == h.Text[:15]
-	}
-	return false
-}
-
-// normalise maps the spellings that Salesforce stores alike onto one: surrounding white space is trimmed, line breaks
-// are LF, the empty text is null, and so is what is absent.
-func normalise(fieldType string, v Value) Value {
-	if v.Absent || v.Null {
-		return Value{Null: true}
-	}
-	t := v.Text
-	if fieldType == "textarea" && strings.Contains(t, "\r") {
-		t = strings.ReplaceAll(strings.ReplaceAll(t, "\r\n", "\n"), "\r", "\n")
-	}
-	t = strings.TrimSpace(t)
-	if t == "" && fieldType != "boolean" {
-		return Value{Null: true}
-	}
-	return Value{Text: t}
-}
-
-func sameSet(a, b string) bool {
-	as, bs := strings.Split(a, ";"), strings.Split(b, ";")
-	slices.Sort(as)
-	slices.Sort(bs)
-	return slices.EqualFunc(as, bs, strings.EqualFold)
-}
-
 // Column is a target of the field map as the plan sees it.
 type Column struct {
 	// Field is the Salesforce field.
 	Field string
 	// Type is its Salesforce type.
 	Type string
-	// Record is its index among the pulled record's columns.
+	// Scale is how many digits a number keeps behind the point.
+	Scale int
+	// Record is its index among the pulled record's columns; -1 where it is not read.
 	Record int
 }
 
@@ -99,7 +65,7 @@ func Create(person, key string, wanted *rowv1.Row, columns []Column) *eventv1.Pl
 	after := &rowv1.Row{}
 	for i := range columns {
 		v := Cell(wanted, i)
-		if v.Null {
+		if v.Null || blank(v.Text) {
 			v = Value{Absent: true}
 		}
 		Set(after, v)
@@ -114,13 +80,13 @@ func Update(person, key string, wanted, record *rowv1.Row, columns []Column) *ev
 	differs := false
 	for i, c := range columns {
 		want, have := Cell(wanted, i), Cell(record, c.Record)
-		if want.Absent || Equal(c.Type, want, have) {
+		if want.Absent || c.Equal(want, have) {
 			Set(after, Value{Absent: true})
 			Set(before, Value{Absent: true})
 			continue
 		}
 		differs = true
-		if want.Text == "" {
+		if blank(want.Text) {
 			want = Value{Null: true}
 		}
 		Set(after, want)

@@ -5,7 +5,9 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	rowv1 "github.com/catalogsync/catalogsync/gen/catalogsync/row/v1"
@@ -21,6 +23,30 @@ const (
 	CodeClaimedBySeveral = "claimed_by_several"
 	// CodeConverted: the record is a Lead that was converted.
 	CodeConverted = "converted"
+	// CodeContact: the person of a Lead map is a Contact already.
+	CodeContact = "policy_contact"
+	// CodeDeleted: the person's record was deleted in Salesforce.
+	CodeDeleted = "policy_deleted"
+	// CodeUndelete: the record is in the recycle bin, from which it has to be taken by hand.
+	CodeUndelete = "undelete_by_hand"
+	// CodeReferenceMissing: the record that a reference means is not there.
+	CodeReferenceMissing = "reference_not_found"
+	// CodeReferenceSeveral: several records have the key that a reference names.
+	CodeReferenceSeveral = "reference_several"
+)
+
+// Reasons of changes that are not plain.
+const (
+	// ReasonAdopted: the record had no external id, or another e-mail; from now on it is the person's.
+	ReasonAdopted = "adopted"
+	// ReasonSurvivor: the person's record was merged into this one.
+	ReasonSurvivor = "survivor"
+	// ReasonContactOfLead: the person's Lead became this Contact.
+	ReasonContactOfLead = "contact_of_lead"
+	// ReasonLeaver: the person is gone from the Catalog.
+	ReasonLeaver = "leaver"
+	// ReasonUndo: an earlier run is taken back.
+	ReasonUndo = "undo"
 )
 
 // Wave says by what people and records are joined.
@@ -39,7 +65,63 @@ const (
 // Keyed is a person or a record with its folded match key.
 type Keyed struct {
 	Key string
-	Row *rowv1.Row
+	// Email is a person's folded e-mail, by which the next wave joins.
+	Email string
+	Row   *rowv1.Row
+}
+
+// Several is what to do when several records match one person.
+type Several int
+
+// Policies for several matches.
+const (
+	// Refuse the person.
+	Refuse Several = iota
+	// Oldest takes the record that was created first.
+	Oldest
+	// Newest takes the record that was created last.
+	Newest
+	// Owner takes the only record of one owner, and refuses where there is not exactly one.
+	Owner
+)
+
+// Policy says how people are placed in the cases that are not plain. Created, Owner and Converted are indexes of columns
+// of the records; -1 where they are not read.
+type Policy struct {
+	Several                   Several
+	Created, Owner, Converted int
+	// OwnerID is whose record [Owner] takes, 18 characters.
+	OwnerID string
+}
+
+// pick chooses one of several records; nil where the policy refuses.
+func (p Policy) pick(found []*rowv1.Row) *rowv1.Row {
+	if p.Converted >= 0 {
+		// What was converted is history: it is no rival of a record that lives.
+		alive := slices.DeleteFunc(slices.Clone(found), func(r *rowv1.Row) bool { return Cell(r, p.Converted).Text == "true" })
+		if len(alive) == 1 {
+			return alive[0]
+		}
+		if len(alive) > 0 {
+			found = alive
+		}
+	}
+	// Times of creation are in one spelling and sort as text; ids of one object rise with time, and decide within a second.
+	age := func(a, b *rowv1.Row) int {
+		return cmp.Or(cmp.Compare(Cell(a, p.Created).Text, Cell(b, p.Created).Text), cmp.Compare(a.GetId(), b.GetId()))
+	}
+	switch p.Several {
+	case Oldest:
+		return slices.MinFunc(found, age)
+	case Newest:
+		return slices.MaxFunc(found, age)
+	case Owner:
+		owned := slices.DeleteFunc(slices.Clone(found), func(r *rowv1.Row) bool { return Cell(r, p.Owner).Text != p.OwnerID })
+		if len(owned) == 1 {
+			return owned[0]
+		}
+	}
+	return nil
 }
 
 // Verdict is what joining says of one person.
@@ -64,6 +146,10 @@ type Joined struct {
 	Verdict Verdict
 	Code    string
 	Message string
+	// Others are other records concerned.
+	Others []string
+	// Known is the record that an earlier run wrote, of a New person.
+	Known string
 }
 
 // Result is all of a part, joined.
@@ -74,7 +160,7 @@ type Result struct {
 }
 
 // Join joins the people of a part with its records.
-func Join(wave Wave, people, records []Keyed) Result {
+func Join(wave Wave, policy Policy, people, records []Keyed) Result {
 	byKey := make(map[string][]*rowv1.Row, len(records))
 	for _, r := range records {
 		if r.Key != "" {
@@ -96,16 +182,24 @@ func Join(wave Wave, people, records []Keyed) Result {
 		if p.Key == "" {
 			found, rivals = nil, nil
 		}
+		all := found
+		if len(found) > 1 {
+			if one := policy.pick(found); one != nil {
+				found = []*rowv1.Row{one}
+			}
+		}
 		switch {
 		case len(rivals) > 1 && wave != Adopt:
 			j.Verdict, j.Code = Refused, CodeDuplicateKey
-			j.Message = fmt.Sprintf("People %s have the same match key; give each their own, or remove all but one.", list(rivals))
+			j.Message = fmt.Sprintf("People %s have the same match key; give each their own, or remove all but one.", List(rivals))
 		case len(found) > 1:
 			j.Verdict, j.Code = Refused, CodeSeveralMatches
-			j.Message = fmt.Sprintf("Records %s match this person; merge them in Salesforce, or give one of them the external id.", list(ids(found)))
+			j.Others = ids(found)
+			j.Message = fmt.Sprintf("Records %s match this person; merge them in Salesforce, or give one of them the external id.", List(j.Others))
 		case len(found) == 1 && len(rivals) > 1:
 			j.Verdict, j.Code = Refused, CodeClaimedBySeveral
-			j.Message = fmt.Sprintf("People %s would all land on record %s because they share an e-mail; give each their own.", list(rivals), found[0].GetId())
+			j.Others = ids(found)
+			j.Message = fmt.Sprintf("People %s would all land on record %s because they share an e-mail; give each their own.", List(rivals), found[0].GetId())
 		case len(found) == 1:
 			j.Verdict, j.Record = Matched, found[0]
 		case wave == ByExternalID:
@@ -113,7 +207,7 @@ func Join(wave Wave, people, records []Keyed) Result {
 		default:
 			j.Verdict = New
 		}
-		if len(found) > 0 {
+		if len(all) > 0 {
 			claimed[p.Key] = true
 		}
 		res.People = append(res.People, j)
@@ -139,8 +233,8 @@ func ids(rows []*rowv1.Row) []string {
 	return out
 }
 
-// list names at most five of some ids.
-func list(ids []string) string {
+// List names at most five of some ids.
+func List(ids []string) string {
 	const most = 5
 	if len(ids) > most {
 		return fmt.Sprintf("%s and %d more", strings.Join(ids[:most], ", "), len(ids)-most)

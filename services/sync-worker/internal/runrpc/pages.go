@@ -40,10 +40,11 @@ type sheaf struct {
 
 // sheaves lists what a run's tasks settled of some kinds, in a stable order. Tasks settle once but not in order, so the
 // list ends before the first that has not: what is listed never moves.
-func (s *Runs) sheaves(ctx context.Context, runID string, kinds ...string) ([]sheaf, error) {
+// What they say of the revoked does not stand.
+func (s *Runs) sheaves(ctx context.Context, runID string, kinds ...string) ([]sheaf, ledger.Revocations, error) {
 	tasks, err := s.Ledger.Tasks(ctx, runID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var out []sheaf
 	for _, t := range tasks {
@@ -56,7 +57,7 @@ func (s *Runs) sheaves(ctx context.Context, runID string, kinds ...string) ([]sh
 			}
 		}
 	}
-	return out, nil
+	return out, ledger.Revoked(tasks), nil
 }
 
 // page walks batches from a position. read takes the rows of one batch from start on, and returns the row at which the
@@ -90,14 +91,14 @@ func (s *Runs) ListChanges(ctx context.Context, req *syncv1.ListChangesRequest) 
 	if err != nil {
 		return nil, err
 	}
-	kinds := []string{rows.KindCreates, rows.KindUpdates}
+	kinds := []string{rows.KindCreates, rows.KindUpdates, rows.KindContactUpdates, rows.KindLeavers}
 	switch req.GetAction() {
 	case syncv1.Action_ACTION_CREATE:
 		kinds = kinds[:1]
 	case syncv1.Action_ACTION_UPDATE:
 		kinds = kinds[1:]
 	}
-	sheaves, err := s.sheaves(ctx, run.ID, kinds...)
+	sheaves, revoked, err := s.sheaves(ctx, run.ID, kinds...)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +108,9 @@ func (s *Runs) ListChanges(ctx context.Context, req *syncv1.ListChangesRequest) 
 		full := -1
 		err := rows.ReadRange(ctx, s.Bus, run.ID, ref, 0, &eventv1.PlannedChanges{}, func(m *eventv1.PlannedChanges) error {
 			for i := start; i < len(m.GetChanges()); i++ {
+				if revoked.Covers(ref.Stage, m.GetChanges()[i].GetPersonId()) {
+					continue
+				}
 				if len(res.Changes) == size || bytes >= pageBytes {
 					full = i
 					break
@@ -132,7 +136,7 @@ func (s *Runs) ListOutcomes(ctx context.Context, req *syncv1.ListOutcomesRequest
 	if err != nil {
 		return nil, err
 	}
-	sheaves, err := s.sheaves(ctx, run.ID, rows.KindOutcomes)
+	sheaves, revoked, err := s.sheaves(ctx, run.ID, rows.KindOutcomes)
 	if err != nil {
 		return nil, err
 	}
@@ -143,6 +147,9 @@ func (s *Runs) ListOutcomes(ctx context.Context, req *syncv1.ListOutcomesRequest
 		err := rows.ReadRange(ctx, s.Bus, run.ID, ref, 0, &eventv1.Outcomes{}, func(m *eventv1.Outcomes) error {
 			for i := start; i < len(m.GetOutcomes()); i++ {
 				o := m.GetOutcomes()[i]
+				if revoked.Covers(ref.Stage, o.GetPersonId()) {
+					continue
+				}
 				if len(req.GetKinds()) > 0 && !slices.Contains(req.GetKinds(), o.GetKind()) {
 					continue
 				}

@@ -1,9 +1,11 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -33,11 +35,16 @@ func (w *work) apply(ctx context.Context) error {
 		return err
 	}
 	a := &applier{
-		w: w, s: s, creates: w.task.Input.Action == rows.KindCreates,
+		w: w, s: s, creates: w.task.Input.Action == rows.KindCreates, leavers: w.task.Input.Action == rows.KindLeavers,
+		object:  cmp.Or(w.task.Input.Object, w.run.Object),
 		out:     rows.NewOutcomes(w.pub),
 		written: rows.NewWritten(w.pub, s.targetNames(), w.run.VerifyParts),
 	}
 	if a.org, err = w.client(); err != nil {
+		return err
+	}
+	a.targets, a.sent = s.columnsOf(w.task.Input.Action)
+	if a.corrections, err = w.loadCorrections(ctx); err != nil {
 		return err
 	}
 	if w.task.Input.Bulk {
@@ -56,10 +63,17 @@ type applier struct {
 	w       *work
 	s       *snapshot
 	org     *salesforce.Client
+	object  string
 	creates bool
-	out     *rows.Outcomes
-	written *rows.Written
-	n       ledger.Counts
+	// leavers: the changes flag people who are gone. They are nobody of the snapshot and have no outcome.
+	leavers bool
+	// targets are the columns of the changes; sent are the indexes of those that the object has.
+	targets     []plan.Column
+	sent        []int
+	corrections corrections
+	out         *rows.Outcomes
+	written     *rows.Written
+	n           ledger.Counts
 	// at is the first row of the chunk that is being sent.
 	at int
 }
@@ -69,6 +83,10 @@ func (a *applier) each(ctx context.Context, fn func(*eventv1.PlannedChange) erro
 	for _, ref := range a.w.task.Input.Changes {
 		err := rows.ReadRange(ctx, a.w.Bus, a.w.run.ID, ref, 0, &eventv1.PlannedChanges{}, func(m *eventv1.PlannedChanges) error {
 			for _, c := range m.GetChanges() {
+				if a.corrections.revoked.Covers(ref.Stage, c.GetPersonId()) {
+					continue
+				}
+				a.corrections.fillIn(a.s, c)
 				if err := fn(c); err != nil {
 					return err
 				}
@@ -84,21 +102,29 @@ func (a *applier) each(ctx context.Context, fn func(*eventv1.PlannedChange) erro
 
 // saved notes a record that Salesforce says it wrote. Verify decides how the person ends.
 func (a *applier) saved(ctx context.Context, c *eventv1.PlannedChange, recordID, job string) error {
+	if a.leavers {
+		a.n.LeaversFlagged++
+		return nil
+	}
 	kind := syncv1.OutcomeKind_OUTCOME_KIND_UPDATED
 	if a.creates {
 		kind = syncv1.OutcomeKind_OUTCOME_KIND_CREATED
 	}
 	a.n.Written++
 	return a.written.Add(ctx, &syncv1.Outcome{
-		PersonId: c.GetPersonId(), Kind: kind, RecordId: recordID, BulkJobId: job,
+		PersonId: c.GetPersonId(), Kind: kind, RecordId: recordID, BulkJobId: job, FieldMapVersion: a.w.run.FieldMapVersion,
 	}, c.GetAfter())
 }
 
 // refused notes a row that Salesforce did not take, or that was not sent.
 func (a *applier) refused(ctx context.Context, c *eventv1.PlannedChange, e salesforce.RowError, job string) error {
+	if a.leavers {
+		a.w.Log.WarnContext(ctx, "a leaver could not be flagged", slog.String("run", a.w.run.ID), slog.String("record", c.GetRecordId()), slog.String("code", e.Code))
+		return nil
+	}
 	o := &syncv1.Outcome{
 		PersonId: c.GetPersonId(), Kind: syncv1.OutcomeKind_OUTCOME_KIND_FAILED, RecordId: c.GetRecordId(),
-		Code: e.Code, Message: e.Message, Fields: e.Fields, BulkJobId: job,
+		Code: e.Code, Message: e.Message, Fields: e.Fields, BulkJobId: job, FieldMapVersion: a.w.run.FieldMapVersion,
 	}
 	if e.Action == salesforce.ActionRetryRow {
 		o.Kind = syncv1.OutcomeKind_OUTCOME_KIND_DEFERRED
@@ -111,10 +137,13 @@ func (a *applier) refused(ctx context.Context, c *eventv1.PlannedChange, e sales
 
 // put off notes a row that the stopped run does not send any more, or whose fate cannot be asked for.
 func (a *applier) putOff(ctx context.Context, c *eventv1.PlannedChange, code, message, job string) error {
+	if a.leavers {
+		return nil
+	}
 	a.n.Deferred++
 	return a.out.Add(ctx, &syncv1.Outcome{
 		PersonId: c.GetPersonId(), Kind: syncv1.OutcomeKind_OUTCOME_KIND_DEFERRED, RecordId: c.GetRecordId(),
-		Code: code, Message: message, BulkJobId: job,
+		Code: code, Message: message, BulkJobId: job, FieldMapVersion: a.w.run.FieldMapVersion,
 	})
 }
 
@@ -272,9 +301,9 @@ func (a *applier) send(ctx context.Context, changes []*eventv1.PlannedChange) ([
 	}
 	var results []salesforce.RowResult
 	if a.creates {
-		results, err = a.org.CollectionsUpsert(ctx, a.w.run.Object, a.s.keyField(), request)
+		results, err = a.org.CollectionsUpsert(ctx, a.object, a.s.keyField(), request)
 	} else {
-		results, err = a.org.CollectionsUpdate(ctx, a.w.run.Object, request)
+		results, err = a.org.CollectionsUpdate(ctx, a.object, request)
 	}
 	if err != nil {
 		return a.whole(ctx, changes, err)
@@ -307,7 +336,7 @@ func (a *applier) whole(ctx context.Context, changes []*eventv1.PlannedChange, e
 	}
 	e, ok := errors.AsType[*salesforce.Error](err)
 	if !ok || (e.Action != salesforce.ActionRow && e.Action != salesforce.ActionSplit) {
-		err = refusal(err, "save "+a.w.run.Object)
+		err = refusal(err, "save "+a.object)
 		if _, final := errors.AsType[*Drain](err); final && ok && !e.MayHaveApplied && a.w.draining() {
 			return nil, a.putOffAll(ctx, changes) // that Salesforce refuses it is why the run stops; it saved none of them
 		}
@@ -347,8 +376,8 @@ func (a *applier) row(c *eventv1.PlannedChange) salesforce.CollectionRow {
 	if !a.creates {
 		r.ID = c.GetRecordId()
 	}
-	for i, t := range a.s.targets {
-		v := plan.Cell(c.GetAfter(), i)
+	for _, i := range a.sent {
+		t, v := a.targets[i], plan.Cell(c.GetAfter(), i)
 		if v.Absent {
 			continue
 		}

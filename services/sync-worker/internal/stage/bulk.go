@@ -72,7 +72,7 @@ func ran(jobs []ledger.BulkJob) int {
 
 // start makes a job of all rows without a result, uploads them and lets Salesforce begin.
 func (a *applier) start(ctx context.Context, res results) error {
-	spec := salesforce.IngestSpec{Object: a.w.run.Object, Operation: "update"}
+	spec := salesforce.IngestSpec{Object: a.object, Operation: "update"}
 	if a.creates {
 		spec.Operation, spec.ExternalIDField = "upsert", a.s.keyField()
 	}
@@ -279,7 +279,7 @@ func (res results) open(key string) bool {
 
 // unsettled counts the rows that still have to be sent.
 func (a *applier) unsettled(ctx context.Context, res results) (int64, error) {
-	if len(res) == 0 {
+	if len(res) == 0 && a.corrections.revoked == nil {
 		return a.w.task.Input.Rows, nil
 	}
 	check, err := a.writer(io.Discard)
@@ -300,9 +300,12 @@ func (a *applier) unsettled(ctx context.Context, res results) (int64, error) {
 }
 
 func (a *applier) columns() []string {
-	names := a.s.targetNames()
+	var names []string
 	if !a.creates {
-		names = append([]string{fieldID}, names...)
+		names = append(names, fieldID)
+	}
+	for _, i := range a.sent {
+		names = append(names, a.targets[i].Field)
 	}
 	return names
 }
@@ -312,11 +315,11 @@ func (a *applier) writer(out io.Writer) (*salesforce.CSVWriter, error) {
 }
 
 func (a *applier) cells(c *eventv1.PlannedChange) []salesforce.Cell {
-	cells := make([]salesforce.Cell, 0, len(a.s.targets)+1)
+	cells := make([]salesforce.Cell, 0, len(a.sent)+1)
 	if !a.creates {
 		cells = append(cells, salesforce.Cell{Value: c.GetRecordId(), Set: true})
 	}
-	for i := range a.s.targets {
+	for _, i := range a.sent {
 		v := plan.Cell(c.GetAfter(), i)
 		cells = append(cells, salesforce.Cell{Value: v.Text, Set: !v.Absent, Null: v.Null})
 	}

@@ -2,15 +2,11 @@ package stage
 
 import (
 	"context"
-	"fmt"
-
-	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/proto"
 
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	rowv1 "github.com/catalogsync/catalogsync/gen/catalogsync/row/v1"
-	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/plan"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows"
@@ -37,10 +33,7 @@ func (w *work) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d := &decider{w: w, s: s, out: rows.NewOutcomes(w.pub), rejected: map[string]int64{}, updates: map[string]int64{}}
-	d.creates = rows.NewChanges(w.pub, syncv1.Action_ACTION_CREATE, s.targetNames())
-	d.changes = rows.NewChanges(w.pub, syncv1.Action_ACTION_UPDATE, s.targetNames())
-	d.left = rows.NewRows(w.pub, rows.KindLeft, s.person, w.run.Parts)
+	d := newDecider(w, s)
 	if w.draining() {
 		for _, p := range people {
 			d.n.Deferred++
@@ -54,9 +47,12 @@ func (w *work) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	joined := plan.Join(wave, people, records)
+	joined := plan.Join(wave, s.policy(), people, records)
 	if wave == plan.ByExternalID {
 		d.n.ForeignRecords = joined.Unclaimed
+	}
+	if err := d.recall(ctx, tasks, joined.People); err != nil {
+		return err
 	}
 	if err := d.decide(ctx, joined.People); err != nil {
 		return err
@@ -81,7 +77,11 @@ func (w *work) loadPart(ctx context.Context, tasks []ledger.Task, from ledger.St
 					}
 					seen[row.GetId()] = true
 				}
-				all = append(all, plan.Keyed{Key: m.GetKeys()[i], Row: row})
+				k := plan.Keyed{Key: m.GetKeys()[i], Row: row}
+				if k.Email = k.Key; kind == rows.KindPeople {
+					k.Key, k.Email = w.snap.splitKey(k.Key)
+				}
+				all = append(all, k)
 			}
 			return nil
 		})
@@ -92,19 +92,6 @@ func (w *work) loadPart(ctx context.Context, tasks []ledger.Task, from ledger.St
 	return all, nil
 }
 
-// decider turns joined people into changes and outcomes.
-type decider struct {
-	w                *work
-	s                *snapshot
-	out              *rows.Outcomes
-	creates, changes *rows.Changes
-	left             *rows.Rows
-	n                ledger.Counts
-	rejected         map[string]int64
-	updates          map[string]int64
-	hash             uint64
-}
-
 func (d *decider) decide(ctx context.Context, people []plan.Joined) error {
 	values, err := d.w.wantedValues(ctx, d.s)
 	if err != nil {
@@ -112,7 +99,10 @@ func (d *decider) decide(ctx context.Context, people []plan.Joined) error {
 	}
 	defer values.close()
 	var waiting []plan.Joined
-	size := 0
+	size, reason := 0, ""
+	if d.w.task.Stage == ledger.StageAdopt {
+		reason = plan.ReasonAdopted
+	}
 	flush := func() error {
 		if len(waiting) == 0 {
 			return nil
@@ -126,7 +116,7 @@ func (d *decider) decide(ctx context.Context, people []plan.Joined) error {
 			return err
 		}
 		for i, j := range waiting {
-			if err := d.one(ctx, j, mapped[i]); err != nil {
+			if err := d.one(ctx, subject{Joined: j, reason: reason}, mapped[i]); err != nil {
 				return err
 			}
 		}
@@ -137,15 +127,14 @@ func (d *decider) decide(ctx context.Context, people []plan.Joined) error {
 	for _, j := range people {
 		switch {
 		case j.Verdict == plan.Refused:
-			err = d.reject(ctx, j.Person.Row.GetId(), &mapperv1.Problem{Code: j.Code, Message: j.Message})
+			err = d.reject(ctx, subject{Joined: j}, &mapperv1.Problem{Code: j.Code, Message: j.Message})
 		case j.Verdict == plan.Left && j.Person.Key != "":
-			err = d.leave(ctx, j.Person.Row)
+			d.n.Left++
+			err = d.left.Add(ctx, rows.Part(j.Person.Email, d.w.run.Parts), j.Person.Email, j.Person.Row)
 		case j.Verdict == plan.Matched && d.isConverted(j.Record):
-			d.n.Superseded++
-			err = d.out.Add(ctx, &syncv1.Outcome{
-				PersonId: j.Person.Row.GetId(), Kind: syncv1.OutcomeKind_OUTCOME_KIND_SUPERSEDED, RecordId: j.Record.GetId(),
-				Code: plan.CodeConverted, Message: "The Lead was converted in Salesforce, so it is left as it is.",
-			})
+			err = d.converted(ctx, j)
+		case j.Known != "":
+			err = d.lose(ctx, lostRecord(j.Known), j.Person)
 		default:
 			waiting = append(waiting, j)
 			if size += proto.Size(j.Person.Row) + proto.Size(j.Record); len(waiting) == mapBatch || size >= mapBytes {
@@ -161,94 +150,4 @@ func (d *decider) decide(ctx context.Context, people []plan.Joined) error {
 
 func (d *decider) isConverted(record *rowv1.Row) bool {
 	return d.s.converted >= 0 && plan.Cell(record, d.s.converted).Text == "true"
-}
-
-// leave hands a person to the second wave, by part of the e-mail.
-func (d *decider) leave(ctx context.Context, person *rowv1.Row) error {
-	d.n.Left++
-	email := foldEmail(person.GetValues()[d.s.emailSource])
-	return d.left.Add(ctx, rows.Part(email, d.w.run.Parts), email, person)
-}
-
-func (d *decider) reject(ctx context.Context, person string, p *mapperv1.Problem) error {
-	d.n.Rejected++
-	d.rejected[p.GetCode()]++
-	o := &syncv1.Outcome{
-		PersonId: person, Kind: syncv1.OutcomeKind_OUTCOME_KIND_REJECTED, Code: p.GetCode(), Message: p.GetMessage(),
-	}
-	if p.GetField() != "" {
-		o.Fields = []string{p.GetField()}
-	}
-	return d.out.Add(ctx, o)
-}
-
-// one decides about a person whose wanted values are known.
-func (d *decider) one(ctx context.Context, j plan.Joined, m *mapperv1.MappedPerson) error {
-	id := j.Person.Row.GetId()
-	switch {
-	case m.GetSkippedBy() != "":
-		d.n.Skipped++
-		return d.out.Add(ctx, &syncv1.Outcome{
-			PersonId: id, Kind: syncv1.OutcomeKind_OUTCOME_KIND_SKIPPED, Code: "rule", Message: m.GetSkippedBy(),
-		})
-	case len(m.GetProblems()) > 0:
-		return d.reject(ctx, id, m.GetProblems()[0])
-	}
-	keyAt := d.s.emailTarget
-	if d.s.byExternalID() {
-		keyAt = d.s.externalTarget
-	}
-	key := plan.Cell(m.GetValues(), keyAt).Text
-	if j.Record == nil {
-		if key == "" {
-			return d.reject(ctx, id, &mapperv1.Problem{
-				Code: "missing_match_key", Field: d.s.keyField(),
-				Message: fmt.Sprintf("The person has no value for %s, by which records are found; give them one.", d.s.keyField()),
-			})
-		}
-		d.n.Creates++
-		c := plan.Create(id, key, m.GetValues(), d.s.targets)
-		if err := d.add(c); err != nil {
-			return err
-		}
-		return d.creates.Add(ctx, c)
-	}
-	c := plan.Update(id, key, m.GetValues(), j.Record, d.s.targets)
-	if c == nil {
-		d.n.Unchanged++
-		return d.out.Add(ctx, &syncv1.Outcome{
-			PersonId: id, Kind: syncv1.OutcomeKind_OUTCOME_KIND_UNCHANGED, RecordId: j.Record.GetId(),
-		})
-	}
-	d.n.Updates++
-	for i, t := range d.s.targets {
-		if !plan.Cell(c.GetAfter(), i).Absent {
-			d.updates[t.Field]++
-		}
-	}
-	if err := d.add(c); err != nil {
-		return err
-	}
-	return d.changes.Add(ctx, c)
-}
-
-// add takes a change into the plan's hash, which does not depend on the order of changes.
-func (d *decider) add(c *eventv1.PlannedChange) error {
-	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
-	if err != nil {
-		return err
-	}
-	d.hash += xxhash.Sum64(raw)
-	return nil
-}
-
-func (d *decider) settle(ctx context.Context) error {
-	for _, closing := range []interface{ Close(context.Context) error }{d.out, d.creates, d.changes, d.left} {
-		if err := closing.Close(ctx); err != nil {
-			return err
-		}
-	}
-	return d.w.settle(ctx, ledger.Result{
-		Counts: d.n, RejectedByCode: d.rejected, UpdatesByField: d.updates, Hash: d.hash,
-	})
 }

@@ -31,6 +31,9 @@ func (w *work) pull(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if w.task.Input.Object != "" {
+		return w.pullContacts(ctx, org, s)
+	}
 	out := newPulled(w, s)
 	switch w.run.PullMode {
 	case ledger.PullLookup:
@@ -41,7 +44,7 @@ func (w *work) pull(ctx context.Context) error {
 			err = org.Query(ctx, soql, s.record, func(r *salesforce.Record) error { return out.add(ctx, r) })
 		}
 	case ledger.PullBulk:
-		err = w.bulkQuery(ctx, org, s, "", func(r *salesforce.Record) error { return out.add(ctx, r) })
+		err = w.bulkQuery(ctx, org, w.run.Object, s.record, "", func(r *salesforce.Record) error { return out.add(ctx, r) })
 	default:
 		return fail("the ledger holds a run with pull mode %q, which this version does not know; run one version of sync-worker", w.run.PullMode)
 	}
@@ -125,8 +128,8 @@ func (w *work) lookUp(ctx context.Context, org *salesforce.Client, s *snapshot, 
 		}
 		for part := range max(w.run.Parts, 1) {
 			err := rows.Read(ctx, w.Bus, t, rows.KindPeople, part, &eventv1.Rows{}, func(m *eventv1.Rows) error {
-				for i, key := range m.GetKeys() {
-					email := foldEmail(m.GetBatch().GetRows()[i].GetValues()[s.emailSource])
+				for _, k := range m.GetKeys() {
+					key, email := s.splitKey(k)
 					if s.byExternalID() && key != "" {
 						ids = append(ids, key)
 					}
@@ -143,31 +146,13 @@ func (w *work) lookUp(ctx context.Context, org *salesforce.Client, s *snapshot, 
 	}
 	seen := make(map[string]bool)
 	ask := func(field string, keys []string) error {
-		slices.Sort(keys)
-		keys = slices.Compact(keys)
-		frame, err := salesforce.Select(s.record, w.run.Object, "WHERE "+salesforce.In(field, nil))
-		if err != nil {
-			return err
-		}
-		for len(keys) > 0 {
-			n := fitting(keys, maxQuery-len(url.QueryEscape(frame)))
-			soql, err := salesforce.Select(s.record, w.run.Object, "WHERE "+salesforce.In(field, keys[:n]))
-			if err != nil {
-				return err
+		return queryIn(ctx, org.Query, w.run.Object, field, keys, s.record, func(r *salesforce.Record) error {
+			if seen[r.Values[0]] {
+				return nil
 			}
-			keys = keys[n:]
-			err = org.Query(ctx, soql, s.record, func(r *salesforce.Record) error {
-				if seen[r.Values[0]] {
-					return nil
-				}
-				seen[r.Values[0]] = true
-				return out.add(ctx, r)
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+			seen[r.Values[0]] = true
+			return out.add(ctx, r)
+		})
 	}
 	if s.byExternalID() {
 		if err := ask(s.fieldMap.GetExternalIdField(), ids); err != nil {
@@ -175,6 +160,35 @@ func (w *work) lookUp(ctx context.Context, org *salesforce.Client, s *snapshot, 
 		}
 	}
 	return ask(fieldEmail, emails)
+}
+
+// queryIn asks for the records whose field has one of the keys, in as few queries as their length allows. ask is Query or
+// QueryAll of a client. keys are sorted in place.
+func queryIn(
+	ctx context.Context, ask func(context.Context, string, []salesforce.Column, func(*salesforce.Record) error) error,
+	object, field string, keys []string, columns []salesforce.Column, fn func(*salesforce.Record) error,
+) error {
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	if err := salesforce.Identifier(field); err != nil {
+		return err
+	}
+	frame, err := salesforce.Select(columns, object, "WHERE "+salesforce.In(field, nil))
+	if err != nil {
+		return err
+	}
+	for len(keys) > 0 {
+		n := fitting(keys, maxQuery-len(url.QueryEscape(frame)))
+		soql, err := salesforce.Select(columns, object, "WHERE "+salesforce.In(field, keys[:n]))
+		if err != nil {
+			return err
+		}
+		keys = keys[n:]
+		if err := ask(ctx, soql, columns, fn); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxQuery is what a query may take in a URI: Salesforce refuses URI and headers of more than 16,384 bytes together.
@@ -194,9 +208,9 @@ func fitting(keys []string, room int) int {
 
 // bulkQuery reads a table by a Bulk query job. The job's id is durable before the first poll; while the job runs the
 // task sleeps and errParked is returned.
-func (w *work) bulkQuery(ctx context.Context, org *salesforce.Client, s *snapshot, where string, fn func(*salesforce.Record) error) error {
+func (w *work) bulkQuery(ctx context.Context, org *salesforce.Client, object string, columns []salesforce.Column, where string, fn func(*salesforce.Record) error) error {
 	if len(w.task.Checkpoint.Jobs) == 0 {
-		soql, err := salesforce.Select(s.record, w.run.Object, where)
+		soql, err := salesforce.Select(columns, object, where)
 		if err != nil {
 			return err
 		}
@@ -231,7 +245,7 @@ func (w *work) bulkQuery(ctx context.Context, org *salesforce.Client, s *snapsho
 		}
 		return e
 	}
-	if _, err := org.QueryResults(ctx, id, s.record, resultPage, fn); err != nil {
+	if _, err := org.QueryResults(ctx, id, columns, resultPage, fn); err != nil {
 		return err
 	}
 	return nil

@@ -32,10 +32,10 @@ func (w *work) readback(ctx context.Context) error {
 		since = w.run.StartedAt.Add(-15 * time.Minute)
 	}
 	where := "WHERE SystemModstamp >= " + since.UTC().Format("2006-01-02T15:04:05Z")
-	out := rows.NewRows(w.pub, rows.KindReadback, s.recordNames(), w.run.VerifyParts)
+	out := rows.NewRows(w.pub, rows.KindReadback, s.recordNames()[:s.own], w.run.VerifyParts)
 	var n int64
 	var wanted *idFilter
-	err = w.bulkQuery(ctx, org, s, where, func(r *salesforce.Record) error {
+	err = w.bulkQuery(ctx, org, w.run.Object, s.record[:s.own], where, func(r *salesforce.Record) error {
 		if wanted == nil { // only now: most of the time the task just looks whether the job is ready
 			if wanted, err = w.writtenIDs(ctx); err != nil {
 				return err

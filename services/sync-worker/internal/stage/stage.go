@@ -25,6 +25,7 @@ import (
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/allocation"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/conduct"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/directory"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
@@ -60,11 +61,16 @@ type Runner struct {
 	Policy    salesforce.HostPolicy
 	Tracer    trace.Tracer
 	Settings  Settings
+	// Allocations count the API calls that orgs have had, and decide about more; nil: nobody does.
+	Allocations *allocation.Book
 	// OnCall is told of every exchange with Salesforce.
 	OnCall func(context.Context, salesforce.CallInfo)
 
 	paces paces
 }
+
+// CodeUnlinked is the code of people whom a run does not reach because an admin ended the connection.
+const CodeUnlinked = "unlinked"
 
 // Drain asks for the run's end: nothing new is sent, and what is left ends deferred.
 type Drain struct{ ledger.Drain }
@@ -110,6 +116,8 @@ func (r *Runner) Do(ctx context.Context, run ledger.Run, lease *ledger.Lease) er
 	err := w.do(ctx)
 	if err != nil && ctx.Err() != nil && context.Cause(ctx) != nil {
 		err = context.Cause(ctx)
+	} else if wait := w.noRoom(err); wait != nil {
+		err = w.parkUntil(ctx, wait)
 	} else if err != nil && w.failed(3) && !errors.Is(err, ledger.ErrLeaseLost) {
 		r.Log.ErrorContext(ctx, "a task of a stopped run is given up", slog.String("run", run.ID), slog.String("task", t.Name()))
 		err = lease.Settle(ctx, ledger.Result{Aborted: true})
@@ -129,6 +137,14 @@ func (w *work) do(ctx context.Context) error {
 		return w.pull(ctx)
 	case ledger.StagePlan, ledger.StageAdopt:
 		return w.plan(ctx)
+	case ledger.StageFollow:
+		return w.follow(ctx)
+	case ledger.StageReferences:
+		return w.references(ctx)
+	case ledger.StageRecheck:
+		return w.recheck(ctx)
+	case ledger.StageParents:
+		return w.parents(ctx)
 	case ledger.StageApply:
 		return w.apply(ctx)
 	case ledger.StageReadback:
@@ -208,7 +224,7 @@ func (w *work) failed(times int) bool {
 // connection is refused, or every attempt has failed for long enough. The run ends all the same (promise P4).
 func (w *work) unreachable() bool {
 	d := w.drain.Load()
-	return d != nil && (d.State == ledger.RunReconnect || w.failed(2))
+	return d != nil && (d.State == ledger.RunReconnect || d.Code == CodeUnlinked || w.failed(2))
 }
 
 // deferred is the outcome of a person whom the stopped run does not reach any more.
@@ -216,6 +232,7 @@ func (w *work) deferred(person string) *syncv1.Outcome {
 	d := w.drain.Load()
 	return &syncv1.Outcome{
 		PersonId: person, Kind: syncv1.OutcomeKind_OUTCOME_KIND_DEFERRED, Code: d.Code, Message: d.Reason,
+		FieldMapVersion: w.run.FieldMapVersion,
 	}
 }
 
@@ -226,13 +243,13 @@ func (w *work) client() (*salesforce.Client, error) {
 	}
 	c, err := salesforce.New(salesforce.Options{
 		HTTP: w.HTTP, Policy: w.Policy, APIVersion: w.Settings.APIVersion, Log: w.Log,
-		Tokens: &tokens{client: w.Tokens, connection: w.run.ConnectionID, org: w.run.OrgID, held: w.lease.Held, lease: &authv1.TaskLease{
+		Tokens: &tokens{client: w.Tokens, connection: w.run.ConnectionID, org: w.run.OrgID, held: w.lease.Held, allowed: w.allowed, lease: &authv1.TaskLease{
 			RunId: w.run.ID, Stage: string(w.task.Stage), Number: int32(w.task.Number), Epoch: w.task.Epoch,
 		}},
 		ClientName: "catalogsync", CallOptions: fmt.Sprintf("%s/%s/%d", w.run.ID, w.task.Name(), w.task.Epoch),
 		OnCall: func(ctx context.Context, i salesforce.CallInfo) {
 			if i.Counted {
-				w.calls.Add(1)
+				w.counted()
 			}
 			if w.OnCall != nil {
 				w.OnCall(ctx, i)
@@ -247,6 +264,9 @@ func (w *work) client() (*salesforce.Client, error) {
 func refusal(err error, doing string) error {
 	if err == nil {
 		return nil
+	}
+	if errs.ReasonOf(err) == CodeUnlinked {
+		return &Drain{ledger.Drain{State: ledger.RunCancelled, Code: CodeUnlinked, Reason: "The connection was unlinked."}}
 	}
 	if errs.ReasonOf(err) == "needs_reconnect" {
 		return &Drain{ledger.Drain{State: ledger.RunReconnect, Code: "needs_reconnect", Reason: errs.Message(err)}}
@@ -278,6 +298,8 @@ type tokens struct {
 	// lease names the task that the token is for; outside of runs grant lets one request have it.
 	lease *authv1.TaskLease
 	grant string
+	// allowed refuses a token when the org's allocation has no room for another call.
+	allowed func(context.Context) error
 	// held refuses a token once the task's lease has run out. A token is asked for right before each exchange, so this is
 	// the last look before a call: this process may have stood still since the lease was renewed for it.
 	held func() error
@@ -288,7 +310,14 @@ func NewTokens(client authv1.TokenServiceClient, connection, grant string) sales
 	return &tokens{client: client, connection: connection, grant: grant}
 }
 
-func (t *tokens) Token(ctx context.Context) (salesforce.Token, error) { return t.get(ctx, "") }
+func (t *tokens) Token(ctx context.Context) (salesforce.Token, error) {
+	if t.allowed != nil {
+		if err := t.allowed(ctx); err != nil {
+			return salesforce.Token{}, err
+		}
+	}
+	return t.get(ctx, "")
+}
 
 func (t *tokens) Reject(ctx context.Context, bad salesforce.Token) (salesforce.Token, error) {
 	return t.get(ctx, bad.AccessToken.Expose())

@@ -126,13 +126,26 @@ func (v *verifier) fetchMissing(ctx context.Context) error {
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	err = org.RetrieveByIDs(ctx, v.w.run.Object, ids, v.s.record, func(id string, r *salesforce.Record) error {
+	// A Lead map writes Contacts too, those that Leads became.
+	contacts := slices.IndexFunc(ids, v.isOther)
+	leads := slices.DeleteFunc(slices.Clone(ids), v.isOther)
+	err = org.RetrieveByIDs(ctx, v.w.run.Object, leads, v.s.record[:v.s.own], func(id string, r *salesforce.Record) error {
 		if r != nil {
 			v.have[id] = recordRow(r)
 		}
 		return nil
 	})
+	if err == nil && contacts >= 0 {
+		err = v.s.retrieveContacts(ctx, org, slices.DeleteFunc(ids, func(id string) bool { return !v.isOther(id) }), func(row *rowv1.Row) {
+			v.have[row.GetId()] = row
+		})
+	}
 	return refusal(err, "read back what was written")
+}
+
+// isOther reports whether a record is not of the run's object.
+func (v *verifier) isOther(id string) bool {
+	return v.w.run.Object == objectLead && strings.HasPrefix(id, contactPrefix)
 }
 
 // one says how the person of one written record ended.
@@ -156,7 +169,7 @@ func (v *verifier) one(ctx context.Context, row writtenRow) error {
 	var differs []string
 	for i, t := range v.s.targets {
 		want := plan.Cell(row.after, i)
-		if !want.Absent && !plan.Equal(t.Type, want, plan.Cell(record, t.Record)) {
+		if !want.Absent && !t.Equal(want, plan.Cell(record, t.Record)) {
 			differs = append(differs, t.Field)
 		}
 	}
@@ -195,10 +208,12 @@ func (w *work) project(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	revoked := ledger.Revoked(tasks)
 	for _, t := range tasks {
 		err := rows.Read(ctx, w.Bus, t, rows.KindOutcomes, 0, &eventv1.Outcomes{}, func(m *eventv1.Outcomes) error {
 			w.rows.Add(int64(len(m.GetOutcomes())))
-			return w.Directory.ProjectOutcomes(ctx, w.run.Tenant, w.run.ConnectionID, w.run.ID, w.task.Checkpoint.SentAt, m.GetOutcomes())
+			stand := slices.DeleteFunc(m.GetOutcomes(), func(o *syncv1.Outcome) bool { return revoked.Covers(t.Stage, o.GetPersonId()) })
+			return w.Directory.ProjectOutcomes(ctx, w.run.Tenant, w.run.ConnectionID, w.run.ID, w.task.Checkpoint.SentAt, stand)
 		})
 		if err != nil {
 			return fmt.Errorf("project outcomes: %w", err)
