@@ -199,6 +199,9 @@ func (c *conductor) snapshotTasks(p *ledger.Prepared) []ledger.Task {
 
 // pullTasks are one for the whole table, or one per snapshot task that looks its match keys up.
 func (c *conductor) pullTasks(p *ledger.Prepared) []ledger.Task {
+	if c.run.Kind == ledger.KindUndo {
+		return nil // its plan fetches the records that were written
+	}
 	if p.PullMode != ledger.PullLookup {
 		tasks := []ledger.Task{c.task(ledger.StagePull, 0, ledger.Input{Rows: p.Records})}
 		if p.Contacts {

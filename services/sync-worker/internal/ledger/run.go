@@ -33,6 +33,12 @@ func (s RunState) Final() bool {
 	return false
 }
 
+// Kinds of runs, as in syncv1.RunKind.
+const (
+	KindWrite = "write"
+	KindUndo  = "undo"
+)
+
 // Drain says why a run stops before its end. From then on nothing new is sent; every person not settled yet ends
 // deferred, and the run closes in the state that the drain names.
 type Drain struct {

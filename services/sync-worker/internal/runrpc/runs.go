@@ -47,8 +47,13 @@ func (s *Runs) StartRun(ctx context.Context, req *syncv1.StartRunRequest) (*sync
 	if err != nil {
 		return nil, err
 	}
-	if k := req.GetKind(); k != syncv1.RunKind_RUN_KIND_UNSPECIFIED && k != syncv1.RunKind_RUN_KIND_WRITE {
-		return nil, errs.New(errs.Invalid, "unknown_kind", "This version runs no %s; ask for RUN_KIND_WRITE.", k)
+	kind := ledger.KindWrite
+	switch k := req.GetKind(); k {
+	case syncv1.RunKind_RUN_KIND_UNSPECIFIED, syncv1.RunKind_RUN_KIND_WRITE:
+	case syncv1.RunKind_RUN_KIND_UNDO:
+		kind = ledger.KindUndo
+	default:
+		return nil, errs.New(errs.Invalid, "unknown_kind", "This version runs no %s; ask for RUN_KIND_WRITE or RUN_KIND_UNDO.", k)
 	}
 	res, err := s.Connections.GetConnection(ctx, &authv1.GetConnectionRequest{ConnectionId: req.GetConnectionId()})
 	if err != nil {
@@ -59,7 +64,7 @@ func (s *Runs) StartRun(ctx context.Context, req *syncv1.StartRunRequest) (*sync
 	if id == "" {
 		id = uuid.NewString()
 	}
-	runID := ledger.RunID(tenant, conn.GetId(), "write", id)
+	runID := ledger.RunID(tenant, conn.GetId(), kind, id)
 	if have, err := s.Ledger.Run(ctx, tenant, runID); err == nil {
 		return &syncv1.StartRunResponse{Run: runProto(have)}, nil
 	} else if !errors.Is(err, store.ErrNotFound) {
@@ -69,26 +74,21 @@ func (s *Runs) StartRun(ctx context.Context, req *syncv1.StartRunRequest) (*sync
 		return nil, errs.New(errs.Precondition, "not_linked",
 			"The connection %q cannot be used: it is %s. %sLink the org again, then start the run.", conn.GetName(), stateWord(conn.GetState()), sentence(conn.GetReason()))
 	}
-	if req.GetFieldMapVersion() != 0 && !req.GetPlanOnly() {
-		return nil, errs.New(errs.Invalid, "version_without_plan_only",
-			"Runs that write take the latest version of the field map; plan with version %d, and roll back to it if that is what you want.", req.GetFieldMapVersion())
+	shape := s.undone
+	if kind == ledger.KindWrite {
+		shape = s.written
 	}
-	fm, err := s.FieldMaps.GetFieldMap(ctx, &mapperv1.GetFieldMapRequest{ConnectionId: conn.GetId(), Version: req.GetFieldMapVersion()})
-	if errs.KindOf(err) == errs.NotFound && req.GetFieldMapVersion() == 0 {
-		return nil, errs.New(errs.Precondition, "no_field_map", "The connection %q has no field map yet: save one, then start the run.", conn.GetName())
-	}
+	run, err := shape(ctx, conn, req)
 	if err != nil {
 		return nil, err
 	}
 	caller, _ := rpc.CallerFrom(ctx)
 	carrier := propagation.MapCarrier{}
 	s.Propagator.Inject(ctx, carrier)
-	run, created, err := s.Ledger.CreateRun(ctx, ledger.Run{
-		ID: runID, Tenant: tenant, ConnectionID: conn.GetId(), Kind: "write", Trigger: triggerWord(req.GetTrigger()), RequestID: id,
-		PlanOnly: req.GetPlanOnly(), Author: caller.Subject, State: ledger.RunRequested, OrgID: conn.GetOrgId(),
-		Object: fm.GetFieldMap().GetObject(), FieldMapVersion: fm.GetFieldMap().GetVersion(),
-		ExternalIDField: fm.GetFieldMap().GetExternalIdField(), RequestedAt: time.Now().UTC(), Traceparent: carrier["traceparent"],
-	})
+	run.ID, run.Tenant, run.ConnectionID, run.Kind, run.RequestID = runID, tenant, conn.GetId(), kind, id
+	run.Trigger, run.PlanOnly, run.Author, run.State, run.OrgID = triggerWord(req.GetTrigger()), req.GetPlanOnly(), caller.Subject, ledger.RunRequested, conn.GetOrgId()
+	run.RequestedAt, run.Traceparent = time.Now().UTC(), carrier["traceparent"]
+	run, created, err := s.Ledger.CreateRun(ctx, run)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +97,26 @@ func (s *Runs) StartRun(ctx context.Context, req *syncv1.StartRunRequest) (*sync
 	}
 	s.Nudge()
 	return &syncv1.StartRunResponse{Run: runProto(run), Created: created}, nil
+}
+
+// written is a write run: what shapes it is the field map.
+func (s *Runs) written(ctx context.Context, conn *authv1.Connection, req *syncv1.StartRunRequest) (ledger.Run, error) {
+	if req.GetUndoRunId() != "" || req.GetUndoDeleteCreated() {
+		return ledger.Run{}, errs.New(errs.Invalid, "undo_without_kind", "Only an undo names a run to undo; ask for RUN_KIND_UNDO, or leave it out.")
+	}
+	if req.GetFieldMapVersion() != 0 && !req.GetPlanOnly() {
+		return ledger.Run{}, errs.New(errs.Invalid, "version_without_plan_only",
+			"Runs that write take the latest version of the field map; plan with version %d, and roll back to it if that is what you want.", req.GetFieldMapVersion())
+	}
+	fm, err := s.FieldMaps.GetFieldMap(ctx, &mapperv1.GetFieldMapRequest{ConnectionId: conn.GetId(), Version: req.GetFieldMapVersion()})
+	if errs.KindOf(err) == errs.NotFound && req.GetFieldMapVersion() == 0 {
+		return ledger.Run{}, errs.New(errs.Precondition, "no_field_map", "The connection %q has no field map yet: save one, then start the run.", conn.GetName())
+	}
+	if err != nil {
+		return ledger.Run{}, err
+	}
+	m := fm.GetFieldMap()
+	return ledger.Run{Object: m.GetObject(), FieldMapVersion: m.GetVersion(), ExternalIDField: m.GetExternalIdField()}, nil
 }
 
 func sentence(s string) string {
@@ -130,6 +150,9 @@ func (s *Runs) run(ctx context.Context, id string) (ledger.Run, error) {
 func (s *Runs) GetRun(ctx context.Context, req *syncv1.GetRunRequest) (*syncv1.GetRunResponse, error) {
 	r, err := s.run(ctx, req.GetRunId())
 	if err != nil {
+		return nil, err
+	}
+	if r.UndoneBy, err = s.undoneBy(ctx, r); err != nil {
 		return nil, err
 	}
 	return &syncv1.GetRunResponse{Run: runProto(r)}, nil
