@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/catalogsync/catalogsync/internal/bus"
 	"github.com/catalogsync/catalogsync/internal/config"
@@ -39,6 +40,12 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, fullMethod string) (context.Context, error)
 }
 
+// publicCredentials is a public service that may have a certificate of its own for callers from outside.
+type publicCredentials interface {
+	// PublicCredentials are those of its server; nil where it has no certificate of its own.
+	PublicCredentials() (credentials.TransportCredentials, error)
+}
+
 // Program describes the process of one service that runs apart. Its settings are its flags or variables with the
 // prefix CATALOGSYNC_<NAME>.
 type Program struct {
@@ -52,6 +59,8 @@ type Program struct {
 	Flags func(fs *flag.FlagSet)
 	// Validate reports what is wrong with them; may be nil. It is asked before anything is connected to.
 	Validate func() error
+	// Encrypted reports whether the service has a certificate of its own for callers from outside; may be nil.
+	Encrypted func() bool
 	// New builds the service from what the process has.
 	New func(ctx context.Context, n *Node) (Service, error)
 }
@@ -86,6 +95,7 @@ type settings struct {
 	listen     string
 	grace      time.Duration
 	reflection bool
+	insecure   bool
 	bus        bus.Options
 	tls        rpc.TLSFiles
 	telemetry  telemetry.Options
@@ -116,9 +126,12 @@ func (p Program) run(ctx context.Context, env *Env) error {
 				return err
 			}
 		}
+		if err := s.encrypted(p.public()); err != nil {
+			return err
+		}
 		return p.serve(ctx, env, s)
 	case "healthcheck":
-		return s.healthcheck(ctx)
+		return s.healthcheck(ctx, p.public())
 	case "config":
 		return config.Dump(env.Stdout, fs, prefix, env.Environ)
 	case "version":
@@ -139,11 +152,13 @@ func (p Program) flags(fs *flag.FlagSet) *settings {
 	fs.DurationVar(&s.grace, "shutdown-grace", s.grace, "`time` that open calls have to finish when the process is stopped")
 	fs.BoolVar(&s.reflection, "reflection", s.reflection, "let tools list the gRPC services")
 	fs.StringVar(&s.bus.URLs, "nats-url", s.bus.URLs, "`addresses` of the NATS servers, separated by commas")
+	fs.StringVar(&s.bus.NKeyFile, "nats-nkey-file", s.bus.NKeyFile, "`file` with the seed of this service's NATS NKey")
 	fs.StringVar(&s.bus.CredentialsFile, "nats-credentials", s.bus.CredentialsFile, "NATS credentials `file`")
 	fs.StringVar(&s.bus.RootCAFile, "nats-ca", s.bus.RootCAFile, "PEM `file` with the authority of the NATS servers")
 	fs.StringVar(&s.bus.CertFile, "nats-cert", s.bus.CertFile, "PEM `file` with this service's certificate for NATS")
 	fs.StringVar(&s.bus.KeyFile, "nats-key", s.bus.KeyFile, "PEM `file` with the key of that certificate")
 	fs.IntVar(&s.bus.Replicas, "nats-replicas", 1, "`number` of servers that keep each stream: 3 with a cluster")
+	fs.BoolVar(&s.insecure, "insecure", s.insecure, "listen, and call others, beyond this machine without TLS: for networks that nobody else is in")
 	s.tls.RegisterFlags(fs)
 	s.telemetry.RegisterFlags(fs)
 	for _, name := range sortedNames(p.Peers) {
@@ -157,7 +172,25 @@ func (p Program) flags(fs *flag.FlagSet) *settings {
 	return s
 }
 
-func sortedNames(m map[string]string) []string {
+// public reports whether the server shows a certificate that is not one of the services' authority.
+func (p Program) public() bool { return p.Encrypted != nil && p.Encrypted() }
+
+// encrypted refuses addresses beyond this machine that would be used without TLS. public says that the server has a
+// certificate of its own.
+func (s *settings) encrypted(public bool) error {
+	const remedy = "-tls-cert, -tls-key and -tls-ca"
+	tls := s.tls != rpc.TLSFiles{}
+	problems := []error{
+		rpc.RequireTLS("listen", s.listen, remedy, tls || public, s.insecure),
+		rpc.RequireTLS("nats-url", s.bus.URLs, "tls:// addresses and -nats-ca", s.bus.Encrypted(), s.insecure),
+	}
+	for _, name := range sortedNames(s.peers) {
+		problems = append(problems, rpc.RequireTLS(name+"-addr", *s.peers[name], remedy, tls, s.insecure))
+	}
+	return errors.Join(problems...)
+}
+
+func sortedNames[V any](m map[string]V) []string {
 	names := make([]string, 0, len(m))
 	for name := range m {
 		names = append(names, name)
@@ -209,6 +242,13 @@ func (p Program) serve(ctx context.Context, env *Env, s *settings) (err error) {
 	if opts.Credentials, err = s.tls.Server(isPublic); err != nil {
 		return err
 	}
+	if own, ok := svc.(publicCredentials); ok {
+		if creds, err := own.PublicCredentials(); err != nil {
+			return err
+		} else if creds != nil {
+			opts.Credentials = creds
+		}
+	}
 	server := rpc.NewServer(opts)
 	svc.Register(server)
 	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.listen)
@@ -241,8 +281,8 @@ func (n *Node) dial(s *settings) error {
 	return nil
 }
 
-// healthcheck asks the process that runs with the same settings.
-func (s *settings) healthcheck(ctx context.Context) (err error) {
+// healthcheck asks the process that runs with the same settings. public says that its server has a certificate of its own.
+func (s *settings) healthcheck(ctx context.Context, public bool) (err error) {
 	host, port, err := net.SplitHostPort(s.listen)
 	if err != nil {
 		return fmt.Errorf("-listen: %w", err)
@@ -250,19 +290,11 @@ func (s *settings) healthcheck(ctx context.Context) (err error) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	creds, err := s.tls.Client()
+	creds, err := s.tls.Self(public)
 	if err != nil {
 		return err
 	}
-	opts := rpc.DialOptions{Credentials: creds, Timeout: 3 * time.Second}
-	name, err := s.tls.Name()
-	if err != nil {
-		return err
-	}
-	if name != "" { // the certificate is not for localhost
-		opts.Extra = append(opts.Extra, grpc.WithAuthority(name))
-	}
-	conn, err := rpc.Dial("passthrough:///"+net.JoinHostPort(host, port), opts)
+	conn, err := rpc.Dial("passthrough:///"+net.JoinHostPort(host, port), rpc.DialOptions{Credentials: creds, Timeout: 3 * time.Second})
 	if err != nil {
 		return err
 	}

@@ -250,7 +250,7 @@ func TestServiceWithoutBusEndsWhenTold(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	p := Program{Name: "auth", New: func(context.Context, *Node) (Service, error) { return &mirror{}, nil }}
+	p := Program{Name: "auth", Listen: "127.0.0.1:0", New: func(context.Context, *Node) (Service, error) { return &mirror{}, nil }}
 	err := p.run(ctx, &Env{Name: "auth", Args: []string{"-nats-url", "nats://127.0.0.1:1"}, Stdout: io.Discard, Stderr: io.Discard, Log: testkit.Logger(t)})
 	if errs.ReasonOf(err) != "bus_unavailable" {
 		t.Errorf("ended with %v", err)
@@ -265,4 +265,52 @@ func TestUndeclaredPeerPanics(t *testing.T) {
 		}
 	}()
 	(&Node{}).Peer("mapper")
+}
+
+// Nothing that others can reach or listen to goes without encryption, unless that is said.
+func TestPlainIsForThisMachine(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAuthority(t)
+	cert, key := a.Issue(t, "auth")
+	mutual := []string{"-tls-cert", cert, "-tls-key", key, "-tls-ca", a.File}
+	nats := []string{"-nats-url", "nats://127.0.0.1:1"}
+	tests := []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"this machine", nats, nil},
+		{"IPv6 of this machine", append([]string{"-listen", "[::1]:0"}, nats...), nil},
+		{"every address", append([]string{"-listen", "0.0.0.0:0"}, nats...), []string{"-listen"}},
+		{"every address, short", append([]string{"-listen", ":0"}, nats...), []string{"-listen"}},
+		{"a name", append([]string{"-listen", "auth:9001"}, nats...), []string{"-listen"}},
+		{"every address, knowingly", append([]string{"-listen", "0.0.0.0:0", "-insecure"}, nats...), nil},
+		{"every address, encrypted", append(append([]string{"-listen", "0.0.0.0:0"}, nats...), mutual...), nil},
+		{"NATS elsewhere", []string{"-nats-url", "nats://127.0.0.1:1,nats://nats:4222"}, []string{"-nats-url"}},
+		{"NATS elsewhere, encrypted", []string{"-nats-url", "tls://nats.invalid:4222"}, nil},
+		{"a service elsewhere", append([]string{"-mapper-addr", "dns:///mapper:9002"}, nats...), []string{"-mapper-addr"}},
+		{"a service here and one elsewhere", append([]string{"-mapper-addr", "127.0.0.1:9002,10.0.0.7:9002"}, nats...), []string{"-mapper-addr"}},
+		{"a service elsewhere, encrypted", append(append([]string{"-mapper-addr", "dns:///mapper:9002"}, nats...), mutual...), nil},
+		{"everything at once", []string{"-listen", ":0", "-nats-url", "nats://nats:4222", "-mapper-addr", "mapper:1"}, []string{"-listen", "-nats-url", "-mapper-addr"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			p := Program{
+				Name: "auth", Listen: "127.0.0.1:0", Peers: map[string]string{"mapper": "127.0.0.1:9002"},
+				New: func(context.Context, *Node) (Service, error) { return &mirror{}, nil },
+			}
+			err := p.run(ctx, &Env{Name: "auth", Args: tt.args, Stdout: io.Discard, Stderr: io.Discard, Log: testkit.Logger(t)})
+			if tt.want == nil && errs.ReasonOf(err) != "bus_unavailable" { // it came as far as the bus
+				t.Errorf("ended with %v", err)
+			}
+			for _, want := range tt.want {
+				if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "-insecure") {
+					t.Errorf("ended with %v, want it to name %s", err, want)
+				}
+			}
+		})
+	}
 }

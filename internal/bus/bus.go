@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +49,8 @@ type Options struct {
 	Server InProcess
 	// Name is shown by the server for this connection.
 	Name string
+	// NKeyFile is a file with the seed of an NKey, by which this process proves who it is; empty for none.
+	NKeyFile string
 	// CredentialsFile is a NATS credentials file; empty for none.
 	CredentialsFile string
 	// RootCAFile, CertFile and KeyFile are PEM files for TLS; empty for the system's roots and no client certificate.
@@ -102,8 +105,12 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	if b.metrics, err = newMetrics(o.Meter); err != nil {
 		return nil, errs.Wrap(err, errs.Internal, "bus_options", "the metrics of the message bus cannot be made")
 	}
+	opts, err := b.options(o)
+	if err != nil {
+		return nil, errs.Wrap(err, errs.Invalid, "bus_options", "the NKey in %s cannot be used: it must hold a seed, which begins with SU", o.NKeyFile)
+	}
 	up := b.connected()
-	nc, err := nats.Connect(o.URLs, b.options(o)...)
+	nc, err := nats.Connect(o.URLs, opts...)
 	if err != nil {
 		return nil, errs.Wrap(err, errs.Invalid, "bus_options", "the connection to NATS is not configured correctly")
 	}
@@ -129,7 +136,24 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	return b, nil
 }
 
-func (b *Bus) options(o Options) []nats.Option {
+// Encrypted reports whether what is said on the connection is encrypted, or stays in this process.
+func (o Options) Encrypted() bool {
+	if o.Server != nil || o.RootCAFile != "" {
+		return true
+	}
+	for url := range strings.SplitSeq(o.URLs, ",") {
+		if url = strings.TrimSpace(url); !strings.HasPrefix(url, "tls://") && !strings.HasPrefix(url, "wss://") {
+			return false
+		}
+	}
+	return true
+}
+
+// Inbox is the prefix of the subjects on which a process with the name gets its answers where it proves who it is: it may
+// listen to no others.
+func Inbox(name string) string { return "_INBOX_" + name }
+
+func (b *Bus) options(o Options) ([]nats.Option, error) {
 	opts := []nats.Option{
 		nats.Name(o.Name),
 		nats.RetryOnFailedConnect(true),
@@ -172,7 +196,14 @@ func (b *Bus) options(o Options) []nats.Option {
 	if o.CertFile != "" {
 		opts = append(opts, nats.ClientCert(o.CertFile, o.KeyFile))
 	}
-	return opts
+	if o.NKeyFile != "" {
+		nkey, err := nats.NkeyOptionFromSeed(o.NKeyFile)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, nkey, nats.CustomInboxPrefix(Inbox(o.Name)))
+	}
+	return opts, nil
 }
 
 // Close sends what is buffered and closes the connection. Consumers are to be stopped before.

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,13 +117,40 @@ func (b *Bus) EnsureStreams(ctx context.Context, streams ...Stream) error {
 
 func (b *Bus) ensureStream(ctx context.Context, s Stream) error {
 	err := b.retry(ctx, "make stream "+s.Name, func(ctx context.Context) error {
-		_, err := b.js.CreateOrUpdateStream(ctx, s.config(b.replicas))
+		want := s.config(b.replicas)
+		// Asked for first, and again with every try: who may not make a stream waits for whoever may.
+		have, err := b.js.Stream(ctx, s.Name)
+		switch {
+		case err == nil && same(want, have.CachedInfo().Config):
+			return nil
+		case err == nil:
+			_, err = b.js.UpdateStream(ctx, want)
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			_, err = b.js.CreateOrUpdateStream(ctx, want)
+		}
 		if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeStorageExceeded {
 			return classify(err, "stream %s needs %d bytes", s.Name, s.MaxBytes)
 		}
 		return err
 	})
 	return classify(err, "make stream %s", s.Name)
+}
+
+// same reports whether a stream is as it is wanted. What is not said is the server's to choose.
+func same(want, have jetstream.StreamConfig) bool {
+	said := func(n int64) int64 {
+		if n == 0 {
+			return -1
+		}
+		return n
+	}
+	return slices.Equal(want.Subjects, have.Subjects) && want.Retention == have.Retention && want.Discard == have.Discard &&
+		want.Replicas == have.Replicas && want.MaxBytes == have.MaxBytes && want.MaxAge == have.MaxAge && want.MaxMsgs == have.MaxMsgs &&
+		said(int64(want.MaxMsgSize)) == said(int64(have.MaxMsgSize)) && said(want.MaxMsgsPerSubject) == said(have.MaxMsgsPerSubject) &&
+		(want.Duplicates == 0 || want.Duplicates == have.Duplicates) && want.AllowDirect == have.AllowDirect &&
+		want.AllowRollup == have.AllowRollup && want.DenyDelete == have.DenyDelete && want.DenyPurge == have.DenyPurge &&
+		want.AllowMsgTTL == have.AllowMsgTTL && want.SubjectDeleteMarkerTTL == have.SubjectDeleteMarkerTTL &&
+		want.MaxConsumers == have.MaxConsumers && want.Storage == have.Storage
 }
 
 // deletionTime is how long the server may take to remove a stream's files after it has forgotten the stream. A stream that

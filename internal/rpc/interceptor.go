@@ -59,9 +59,55 @@ func (i *serverInterceptor) stream(srv any, ss grpc.ServerStream, info *grpc.Str
 		}
 	}()
 	return i.around(ctx, info.FullMethod, func(ctx context.Context) error {
+		go recheck(ctx, cancel)
 		return handler(srv, &serverStream{ServerStream: ss, ctx: ctx})
 	})
 }
+
+// recheckInterval is how often it is asked whether whoever opened a stream may still have it. It is well below the minute
+// in which a stream ends whose token was revoked.
+const recheckInterval = 15 * time.Second
+
+type recheckKey struct{}
+
+// WithRecheck returns a context for a call that may last: while it is open, check is asked now and then, and the call
+// ends with its error. What Authenticate of [ServerOptions] returns may be one.
+func WithRecheck(ctx context.Context, check func(context.Context) error) context.Context {
+	return context.WithValue(ctx, recheckKey{}, check)
+}
+
+// recheck ends a stream when its check fails. That the check cannot be made now and then is no reason.
+func recheck(ctx context.Context, cancel context.CancelCauseFunc) {
+	check, ok := ctx.Value(recheckKey{}).(func(context.Context) error)
+	if !ok {
+		return
+	}
+	tick := time.NewTicker(recheckInterval)
+	defer tick.Stop()
+	for misses := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := check(ctx)
+		switch kind := errs.KindOf(err); {
+		case err == nil:
+			misses = 0
+		case kind == errs.Unauthenticated || kind == errs.Denied:
+			cancel(errs.From(err))
+			return
+		default:
+			if misses++; misses == maxMisses {
+				cancel(errs.Wrap(err, errs.Unavailable, "access_unknown", "it cannot be checked whether the call may go on; try again later"))
+				return
+			}
+		}
+	}
+}
+
+// maxMisses is how often in a row a check may fail to be made.
+const maxMisses = 3
 
 // around finds out the caller, runs the handler, and turns its error or panic into a status. It logs every call once.
 func (i *serverInterceptor) around(ctx context.Context, method string, handle func(context.Context) error) error {
@@ -72,7 +118,7 @@ func (i *serverInterceptor) around(ctx context.Context, method string, handle fu
 	}
 	if err != nil && errs.KindOf(err) == errs.Unavailable && context.Cause(ctx) != nil {
 		if stopped, ok := errors.AsType[*errs.Error](context.Cause(ctx)); ok {
-			err = stopped // the handler ended because the server stops: say so
+			err = stopped // the handler ended because the server stops or the caller may go on no longer: say so
 		}
 	}
 	i.access(ctx, method, time.Since(start), err)
@@ -81,6 +127,9 @@ func (i *serverInterceptor) around(ctx context.Context, method string, handle fu
 
 func (i *serverInterceptor) identify(ctx context.Context, method string) (context.Context, error) {
 	if i.authenticate == nil {
+		if err := admitPeer(ctx, method); err != nil {
+			return ctx, err
+		}
 		return incoming(ctx), nil
 	}
 	ctx = stripped(ctx)

@@ -58,19 +58,18 @@ func (f TLSFiles) Client() (credentials.TransportCredentials, error) {
 	return credentials.NewTLS(conf), nil
 }
 
-// Name returns the first name in the own certificate, by which this process can be called, or "" without certificates.
-func (f TLSFiles) Name() (string, error) {
-	if f == (TLSFiles{}) {
-		return "", nil
+// Self returns the credentials with which a process asks its own server, or nil for none. Whose certificate that is, is
+// not checked: nothing is said that nobody may hear. public says that the server has a certificate that is not of f.
+func (f TLSFiles) Self(public bool) (credentials.TransportCredentials, error) {
+	conf, _, err := f.load()
+	if err != nil || conf == nil && !public {
+		return nil, err
 	}
-	pair, err := f.pair()
-	if err != nil {
-		return "", err
+	own := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
+	if conf != nil {
+		own.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return f.pair() }
 	}
-	if len(pair.Leaf.DNSNames) == 0 {
-		return "", fmt.Errorf("-tls-cert: %s has no DNS name", f.Cert)
-	}
-	return pair.Leaf.DNSNames[0], nil
+	return credentials.NewTLS(own), nil
 }
 
 // load checks all files, so that a mistake is found at the start, and returns nothing when there are none.

@@ -1,6 +1,7 @@
 package rpc_test
 
 import (
+	"context"
 	"flag"
 	"os"
 	"path/filepath"
@@ -52,7 +53,11 @@ func TestServicesProveWhoTheyAre(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			conn, _ := overTCP(t, answering(nil), rpc.ServerOptions{Credentials: server},
+			options := rpc.ServerOptions{Credentials: server}
+			if tt.public {
+				options.Authenticate = func(ctx context.Context, _ string) (context.Context, error) { return ctx, nil }
+			}
+			conn, _ := overTCP(t, answering(nil), options,
 				rpc.DialOptions{Credentials: tt.creds, Extra: []grpc.DialOption{grpc.WithAuthority(tt.host)}})
 			err = call(t.Context(), conn)
 			if (err == nil) != tt.ok || err != nil && errs.KindOf(err) != errs.Unavailable {
@@ -139,13 +144,15 @@ func TestTLSFilesAreChecked(t *testing.T) {
 			}
 		})
 	}
-	if name, err := good.Name(); name != "auth" || err != nil {
-		t.Errorf("name is %q (%v)", name, err)
+	for name, f := range map[string]rpc.TLSFiles{"without certificates": {}, "with a certificate": good} {
+		if creds, err := f.Self(false); (creds == nil) != (f == rpc.TLSFiles{}) || err != nil {
+			t.Errorf("%s: %v, %v", name, creds, err)
+		}
+		if creds, err := f.Self(true); creds == nil || err != nil {
+			t.Errorf("%s, public: %v, %v", name, creds, err)
+		}
 	}
-	if name, err := (rpc.TLSFiles{}).Name(); name != "" || err != nil {
-		t.Errorf("name without a certificate is %q (%v)", name, err)
-	}
-	if _, err := (rpc.TLSFiles{Cert: broken, Key: broken, CA: broken}).Name(); err == nil {
-		t.Error("a broken certificate has a name")
+	if _, err := (rpc.TLSFiles{Cert: broken, Key: broken, CA: broken}).Self(false); err == nil {
+		t.Error("a broken certificate is used")
 	}
 }

@@ -107,23 +107,31 @@ func TestWhoMayCallWhat(t *testing.T) {
 		t.Errorf("a refused call of %s got through", c.method)
 	}
 
+	asOwner := with(ctx, w.token(t, "acme", owner))
+	denied := func(err error) bool {
+		return errs.KindOf(err) == errs.Denied || errs.KindOf(err) == errs.Unauthenticated
+	}
 	for _, method := range public() {
+		need := roleOf(methods()[method])
 		_, err := w.do(with(ctx, operatorToken), method)
-		if isTokenMethod(method) == (errs.ReasonOf(err) == "operator_makes_tokens_only") {
+		if (isTokenMethod(method) || need == optionsv1.Role_ROLE_OPERATOR) == (errs.ReasonOf(err) == "operator_makes_tokens_only") {
 			t.Errorf("%s by the operator: %v", method, err)
 		}
-		_, err = w.do(asViewer, method)
-		if roleOf(methods()[method]) == admin {
-			wantError(t, method+" by a viewer", err, errs.Denied, "role_too_low", "role admin", "role viewer")
-		} else if errs.KindOf(err) == errs.Denied || errs.KindOf(err) == errs.Unauthenticated {
-			t.Errorf("%s by a viewer: %v", method, err)
-		}
-		if _, err := w.do(asAdmin, method); errs.KindOf(err) == errs.Denied || errs.KindOf(err) == errs.Unauthenticated {
-			t.Errorf("%s by an admin: %v", method, err)
+		for role, ctx := range map[optionsv1.Role]context.Context{viewer: asViewer, admin: asAdmin, owner: asOwner} {
+			name := strings.ToLower(strings.TrimPrefix(role.String(), "ROLE_"))
+			_, err = w.do(ctx, method)
+			if role < need {
+				wantError(t, method+" by a "+name, err, errs.Denied, "role_too_low", "role "+strings.ToLower(strings.TrimPrefix(need.String(), "ROLE_")), "role "+name)
+			} else if denied(err) {
+				t.Errorf("%s by a %s: %v", method, name, err)
+			}
 		}
 	}
 	for _, c := range w.all() {
-		if c.caller.Tenant != "acme" || !strings.HasPrefix(c.caller.Subject, "test ROLE_") || c.caller.Role != viewer && c.caller.Role != admin {
+		if need := roleOf(methods()[c.method]); c.caller.Role < need {
+			t.Errorf("%s was called for %+v", c.method, c.caller)
+		}
+		if c.caller.Role != optionsv1.Role_ROLE_OPERATOR && (c.caller.Tenant != "acme" || !strings.HasPrefix(c.caller.Subject, "test ROLE_")) {
 			t.Errorf("%s was called for %+v", c.method, c.caller)
 		}
 	}
@@ -161,16 +169,23 @@ func TestACallerCannotClaimMoreThanItsToken(t *testing.T) {
 	}
 }
 
+// unused is the token as it was before its first use.
+func unused(tok *gatewayv1.ApiToken) *gatewayv1.ApiToken {
+	tok.LastUsedAt = nil
+	return tok
+}
+
 func TestTokensOfTenants(t *testing.T) {
 	t.Parallel()
 	w := start(t)
-	operator, acme, umbrella := with(t.Context(), operatorToken), with(t.Context(), w.token(t, "acme", admin)), with(t.Context(), w.token(t, "umbrella", admin))
+	operator, acme, umbrella := with(t.Context(), operatorToken), with(t.Context(), w.token(t, "acme", owner)), with(t.Context(), w.token(t, "umbrella", owner))
 	made, err := w.tokens.CreateApiToken(acme, &gatewayv1.CreateApiTokenRequest{Name: " ci ", Role: viewer})
 	if err != nil {
 		t.Fatal(err)
 	}
 	tok := made.GetToken()
-	if tok.GetTenant() != "acme" || tok.GetName() != "ci" || tok.GetRole() != viewer || tok.GetCreatedAt() == nil || tok.GetExpiresAt() != nil {
+	if tok.GetTenant() != "acme" || tok.GetName() != "ci" || tok.GetRole() != viewer || tok.GetCreatedAt() == nil || tok.GetExpiresAt() != nil ||
+		tok.GetAuthor() != "test ROLE_OWNER" || tok.GetLastUsedAt() != nil {
 		t.Errorf("token is %v", tok)
 	}
 	if _, err := w.do(with(t.Context(), made.GetSecret()), syncv1.RunService_ListRuns_FullMethodName); err != nil {
@@ -188,7 +203,7 @@ func TestTokensOfTenants(t *testing.T) {
 	_, err = w.tokens.CreateApiToken(operator, &gatewayv1.CreateApiTokenRequest{
 		Name: strings.Repeat("x", 101), Tenant: "a/b", Role: optionsv1.Role_ROLE_INTERNAL, ExpiresAt: timestamppb.New(time.Now().Add(-time.Minute)),
 	})
-	wantError(t, "a bad request", err, errs.Invalid, "invalid_token_request", "101 characters", "tenant must", "viewer or admin", "has passed")
+	wantError(t, "a bad request", err, errs.Invalid, "invalid_token_request", "101 characters", "tenant must", "viewer, admin or owner", "has passed")
 
 	for who, ctx := range map[string]context.Context{"the admin": acme, "the operator": operator} {
 		req := &gatewayv1.ListApiTokensRequest{}
@@ -196,7 +211,7 @@ func TestTokensOfTenants(t *testing.T) {
 			req.Tenant = "acme"
 		}
 		list, err := w.tokens.ListApiTokens(ctx, req)
-		if err != nil || len(list.GetTokens()) != 2 || !proto.Equal(list.GetTokens()[1], tok) {
+		if err != nil || len(list.GetTokens()) != 2 || !proto.Equal(unused(list.GetTokens()[1]), tok) {
 			t.Errorf("%s sees %v, %v", who, list, err)
 		}
 		if strings.Contains(fmt.Sprint(list), made.GetSecret()) {

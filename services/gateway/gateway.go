@@ -9,19 +9,23 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	auditv1 "github.com/catalogsync/catalogsync/gen/catalogsync/audit/v1"
 	gatewayv1 "github.com/catalogsync/catalogsync/gen/catalogsync/gateway/v1"
+	"github.com/catalogsync/catalogsync/internal/audit"
 	"github.com/catalogsync/catalogsync/internal/bus"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/access"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/compose"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/forward"
+	"github.com/catalogsync/catalogsync/services/gateway/internal/signin"
 )
 
 // Deps are what the service needs.
@@ -51,6 +55,8 @@ type Service struct {
 	cfg       Config
 	deps      Deps
 	control   *access.Control
+	issuer    *signin.Issuer // nil: nobody signs in
+	audit     *audit.Log
 	tokens    *access.Service
 	status    *compose.Status
 	forwarded []*grpc.ServiceDesc
@@ -70,27 +76,39 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	tokens, err := access.OpenTokens(ctx, deps.Bus)
+	tokens, err := access.OpenTokens(ctx, deps.Bus, deps.Log)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	log, err := audit.Open(ctx, deps.Bus, "gateway")
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	composer := compose.New(deps.Auth, deps.Mapper, deps.Scheduler, deps.SyncWorker)
 	s := &Service{
-		cfg: cfg, deps: deps,
-		control: &access.Control{Rules: rules, Tokens: tokens, Operator: cfg.OperatorToken},
+		cfg: cfg, deps: deps, audit: log,
+		control: &access.Control{Rules: rules, Tokens: tokens, Operator: cfg.OperatorToken, Rate: access.NewRate(cfg.CallsPerSecond, cfg.CallBurst)},
 		tokens:  &access.Service{Tokens: tokens},
 		status:  &compose.Status{Composer: composer},
 	}
+	if cfg.OIDC.Issuer != "" {
+		if s.control.Sessions, err = access.OpenSessions(ctx, deps.Bus); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+		cfg.OIDC.Algorithms = cfg.algorithms()
+		s.issuer = signin.NewIssuer(cfg.OIDC)
+		s.control.Issuer = s.issuer
+	}
 	owners := deps.owners()
 	for _, d := range services {
-		if d.ParentFile().Package() == ownPackage {
+		if slices.Contains(ownPackages, d.ParentFile().Package()) {
 			continue
 		}
 		owner, ok := owners[d.ParentFile().Package()]
 		if !ok {
 			return nil, fmt.Errorf("gateway: nobody is known to serve %s", d.FullName())
 		}
-		desc, err := forward.Service(d, rules, owner, composer.Prepare)
+		desc, err := forward.Service(d, rules, owner, composer.Prepare, s.record)
 		if err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
@@ -101,8 +119,8 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	return s, nil
 }
 
-// ownPackage holds the services that the gateway serves itself.
-const ownPackage = "catalogsync.gateway.v1"
+// ownPackages hold the services that the gateway serves itself.
+var ownPackages = []protoreflect.FullName{"catalogsync.gateway.v1", "catalogsync.audit.v1"}
 
 // linked returns all services of the project whose protos are linked into the program.
 func linked() (services []protoreflect.ServiceDescriptor) {
@@ -123,18 +141,23 @@ func (s *Service) Authenticate(ctx context.Context, fullMethod string) (context.
 	return s.control.Authenticate(ctx, fullMethod)
 }
 
-// Register attaches every public method, and reflection.
+// Register attaches every public method.
 func (s *Service) Register(r grpc.ServiceRegistrar) {
-	gatewayv1.RegisterApiTokenServiceServer(r, s.tokens)
-	gatewayv1.RegisterStatusServiceServer(r, s.status)
+	r.RegisterService(forward.Recorded(&gatewayv1.ApiTokenService_ServiceDesc, s.record), s.tokens)
+	r.RegisterService(forward.Recorded(&gatewayv1.StatusService_ServiceDesc, s.record), s.status)
+	r.RegisterService(forward.Recorded(&auditv1.AuditService_ServiceDesc, s.record), &auditService{log: s.audit})
 	for _, d := range s.forwarded {
 		r.RegisterService(d, s)
 	}
-	if server, ok := r.(reflection.GRPCServer); ok {
-		if _, there := server.GetServiceInfo()["grpc.reflection.v1.ServerReflection"]; !there {
-			reflection.Register(server)
-		}
+}
+
+// PublicCredentials are those of the server that callers from outside reach; nil where none of its own are set.
+func (s *Service) PublicCredentials() (credentials.TransportCredentials, error) {
+	conf, err := s.publicTLS()
+	if err != nil || conf == nil {
+		return nil, err
 	}
+	return credentials.NewTLS(conf), nil
 }
 
 // Health reports why the gateway cannot work now.

@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -16,6 +18,7 @@ import (
 	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/httpapi"
+	"github.com/catalogsync/catalogsync/services/gateway/internal/signin"
 )
 
 // Run serves HTTP until ctx ends. What comes in by HTTP goes through a gRPC server of its own in memory, which is built
@@ -31,34 +34,77 @@ func (s *Service) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	handler, err := httpapi.New(ctx, httpapi.Options{
-		Conn: conn, Telemetry: s.deps.Telemetry, Ready: s.ready,
-		Limits: httpapi.Limits{BodyBytes: s.cfg.MaxBodyBytes, FileBytes: s.cfg.MaxFileBytes, Stall: s.cfg.Stall},
-	})
+	web, err := s.listenHTTP(ctx)
 	if err != nil {
-		return fmt.Errorf("HTTP API: %w", err)
+		return err
+	}
+	options := httpapi.Options{
+		Conn: conn, Telemetry: s.deps.Telemetry, Ready: s.ready, PublicURL: s.cfg.publicURL(web.Addr().String()),
+		Limits: httpapi.Limits{BodyBytes: s.cfg.MaxBodyBytes, FileBytes: s.cfg.MaxFileBytes, Stall: s.cfg.Stall},
+		Pages:  map[string]http.Handler{},
+	}
+	if s.issuer != nil {
+		pages := &signin.Pages{
+			Issuer: s.issuer, Sessions: s.control.Sessions, Audit: s.recordSignIn, PublicURL: options.PublicURL, Log: s.deps.Log,
+		}
+		maps.Copy(options.Pages, pages.Handlers())
+		options.Session = pages.Session
+	}
+	handler, err := httpapi.New(ctx, options)
+	if err != nil {
+		return errors.Join(fmt.Errorf("HTTP API: %w", err), web.Close())
 	}
 	lis := net.Listen("gateway")
 	return app.Run(ctx,
 		func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, s.cfg.ShutdownGrace) },
-		func(ctx context.Context) error { return s.serveHTTP(ctx, handler) },
+		func(ctx context.Context) error { return s.serveHTTP(ctx, web, handler) },
+		s.control.Tokens.Run,
 	)
 }
 
-func (s *Service) serveHTTP(ctx context.Context, handler http.Handler) error {
+// listenHTTP returns what the HTTP server listens on, which is encrypted where a certificate is set.
+func (s *Service) listenHTTP(ctx context.Context) (net.Listener, error) {
+	conf, err := s.publicTLS()
+	if err != nil {
+		return nil, err
+	}
 	lis := s.deps.HTTP
 	if lis == nil {
-		var err error
 		if lis, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.HTTPListen); err != nil {
-			return fmt.Errorf("-http-listen: %w", err)
+			return nil, fmt.Errorf("-http-listen: %w", err)
 		}
 	}
+	// The limits are below TLS: a handshake takes a place too.
+	lis = httpapi.LimitListener(lis, s.cfg.MaxConnections, s.cfg.MaxConnectionsPerAddress)
+	if conf != nil {
+		lis = tls.NewListener(lis, conf)
+	}
+	return lis, nil
+}
+
+// publicTLS is how connections from outside are encrypted; nil where no certificate is set for them.
+func (s *Service) publicTLS() (*tls.Config, error) {
+	if s.cfg.PublicCert == "" {
+		return nil, nil
+	}
+	load := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(s.cfg.PublicCert, s.cfg.PublicKey)
+		if err != nil {
+			return nil, fmt.Errorf("-public-cert and -public-key: %w", err)
+		}
+		return &pair, nil
+	}
+	if _, err := load(nil); err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: load, NextProtos: []string{"h2", "http/1.1"}}, nil
+}
+
+func (s *Service) serveHTTP(ctx context.Context, lis net.Listener, handler http.Handler) error {
 	server := httpapi.Server(handler, s.cfg.Stall)
 	server.ErrorLog = slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelWarn)
 	served := make(chan error, 1)
-	go func() {
-		served <- server.Serve(httpapi.LimitListener(lis, s.cfg.MaxConnections, s.cfg.MaxConnectionsPerAddress))
-	}()
+	go func() { served <- server.Serve(lis) }()
 	s.deps.Log.InfoContext(ctx, "serving HTTP", slog.String(telemetry.KeyAddr, lis.Addr().String()))
 	select {
 	case err := <-served:

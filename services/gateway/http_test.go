@@ -121,7 +121,7 @@ func TestPathsLeadToMethods(t *testing.T) {
 func TestTokensAndStatusOverHTTP(t *testing.T) {
 	t.Parallel()
 	w := start(t)
-	a := w.http(t, "POST", "/v1/tokens", operatorToken, `{"name":"first","tenant":"acme","role":"ROLE_ADMIN","expires_at":"2126-01-02T03:04:05Z"}`)
+	a := w.http(t, "POST", "/v1/tokens", operatorToken, `{"name":"first","tenant":"acme","role":"ROLE_OWNER","expires_at":"2126-01-02T03:04:05Z"}`)
 	var made struct {
 		Token  struct{ ID, Tenant, Role string }
 		Secret string

@@ -143,7 +143,7 @@ func roleOf(m protoreflect.MethodDescriptor) optionsv1.Role {
 // public are the names of the methods that callers from outside may call, sorted.
 func public() (names []string) {
 	for name, m := range methods() {
-		if r := roleOf(m); r == optionsv1.Role_ROLE_VIEWER || r == optionsv1.Role_ROLE_ADMIN {
+		if r := roleOf(m); r >= viewer && r <= optionsv1.Role_ROLE_OPERATOR {
 			names = append(names, name)
 		}
 	}
@@ -198,7 +198,7 @@ func start(t testing.TB, change ...func(*gateway.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := rpc.NewServer(rpc.ServerOptions{Log: log, Authenticate: svc.Authenticate, Health: svc.Health, Stopping: ctx.Done()})
+	server := rpc.NewServer(rpc.ServerOptions{Log: log, Authenticate: svc.Authenticate, Health: svc.Health, Stopping: ctx.Done(), Reflection: true})
 	svc.Register(server)
 	w.conn = dial("gateway")
 	w.tokens = gatewayv1.NewApiTokenServiceClient(w.conn)
@@ -247,6 +247,7 @@ func (w *world) token(t testing.TB, tenant string, role optionsv1.Role) string {
 const (
 	viewer = optionsv1.Role_ROLE_VIEWER
 	admin  = optionsv1.Role_ROLE_ADMIN
+	owner  = optionsv1.Role_ROLE_OWNER
 )
 
 // do calls any method with an empty request and returns the first response.

@@ -44,12 +44,12 @@ func Bearer(ctx context.Context, token string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 }
 
-// Tenant makes a tenant's admin token and returns its clients.
+// Tenant makes an owner's token of a tenant and returns its clients.
 func (s *System) Tenant(t testing.TB, name string) *Tenant {
 	t.Helper()
 	x := s.clients(name)
 	res, err := x.Tokens.CreateApiToken(Bearer(t.Context(), s.Operator), &gatewayv1.CreateApiTokenRequest{
-		Name: "test", Role: optionsv1.Role_ROLE_ADMIN, Tenant: name,
+		Name: "test", Role: optionsv1.Role_ROLE_OWNER, Tenant: name,
 	})
 	if err != nil {
 		t.Fatalf("make a token: %v", err)

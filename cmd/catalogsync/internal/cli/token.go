@@ -27,20 +27,21 @@ directory. --data names that directory:
 
   catalogsync token create laptop --tenant acme --data DIR > token
 
-After that an admin of the tenant can make more, with a token of their own.`
+After that an owner of the tenant can make more, with a token of their own: the role owner is for that, and for what cannot
+be undone. Admins change everything else, and viewers look.`
 
 func (p *program) tokenCreateCommand() *cobra.Command {
 	req := &gatewayv1.CreateApiTokenRequest{}
 	role, data, expires := "admin", "", time.Duration(0)
 	c := &cobra.Command{Use: "create NAME", Short: "Make an API token", Long: tokenCreateHelp, Args: args(1, 1)}
-	c.Flags().StringVar(&role, "role", role, "`admin`, who may change everything of the tenant, or viewer")
+	c.Flags().StringVar(&role, "role", role, "`admin`, who may change everything of the tenant; viewer, who may look; or owner, who may make tokens and destroy keys, too")
 	c.Flags().StringVar(&req.Tenant, "tenant", "", "`tenant`; that of the own token where not given")
 	c.Flags().DurationVar(&expires, "expires", 0, "`time` after which the token ends, such as 720h; never where 0")
 	c.Flags().StringVar(&data, "data", "", "data `directory` of the services on this machine, whose operator token to use")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		var err error
 		req.Name = args[0]
-		req.Role, err = choice("role", role, []string{"admin", "viewer"}, []optionsv1.Role{optionsv1.Role_ROLE_ADMIN, optionsv1.Role_ROLE_VIEWER})
+		req.Role, err = choice("role", role, []string{"admin", "viewer", "owner"}, []optionsv1.Role{optionsv1.Role_ROLE_ADMIN, optionsv1.Role_ROLE_VIEWER, optionsv1.Role_ROLE_OWNER})
 		if err != nil {
 			return err
 		}

@@ -94,7 +94,7 @@ func newWorld(t *testing.T, o simulator.Options) *world {
 	w := &world{org: org, dir: t.TempDir(), files: t.TempDir()}
 	w.start(t, "127.0.0.1:0")
 	w.environ = []string{"CATALOGSYNC_SERVER=" + w.node.Addr()}
-	token := w.file(t, "token", w.ok(t, "token", "create", "test", "--tenant", "acme", "--data", w.dir))
+	token := w.file(t, "token", w.ok(t, "token", "create", "test", "--role", "owner", "--tenant", "acme", "--data", w.dir))
 	w.environ = append(w.environ, "CATALOGSYNC_TOKEN_FILE="+token)
 	return w
 }

@@ -16,8 +16,9 @@ func main() {
 		Peers: map[string]string{
 			"auth": "127.0.0.1:9001", "mapper": "127.0.0.1:9002", "scheduler": "127.0.0.1:9003", "sync-worker": "127.0.0.1:9004",
 		},
-		Flags:    cfg.RegisterFlags,
-		Validate: func() error { return cfg.Validate() },
+		Flags:     cfg.RegisterFlags,
+		Validate:  func() error { return cfg.Validate() },
+		Encrypted: func() bool { return cfg.PublicCert != "" },
 		New: func(ctx context.Context, n *app.Node) (app.Service, error) {
 			return gateway.New(ctx, cfg, gateway.Deps{
 				Log: n.Log, Bus: n.Bus, Telemetry: n.Telemetry,

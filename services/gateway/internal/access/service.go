@@ -24,7 +24,8 @@ func (s *Service) CreateApiToken(ctx context.Context, req *gatewayv1.CreateApiTo
 	if err != nil {
 		return nil, err
 	}
-	t := Token{Name: req.GetName(), Tenant: tenant, Role: req.GetRole()}
+	caller, _ := rpc.CallerFrom(ctx)
+	t := Token{Name: req.GetName(), Tenant: tenant, Role: req.GetRole(), Author: caller.Subject}
 	if at := req.GetExpiresAt(); at != nil {
 		if !at.IsValid() {
 			return nil, errs.New(errs.Invalid, "invalid_token_request", "expires_at is no time")
@@ -90,7 +91,10 @@ func tenantOf(ctx context.Context, named string) (string, error) {
 }
 
 func toProto(t Token) *gatewayv1.ApiToken {
-	p := &gatewayv1.ApiToken{Id: t.ID, Name: t.Name, Tenant: t.Tenant, Role: t.Role, CreatedAt: timestamppb.New(t.CreatedAt)}
+	p := &gatewayv1.ApiToken{Id: t.ID, Name: t.Name, Tenant: t.Tenant, Role: t.Role, Author: t.Author, CreatedAt: timestamppb.New(t.CreatedAt)}
+	if !t.UsedAt.IsZero() {
+		p.LastUsedAt = timestamppb.New(t.UsedAt)
+	}
 	if !t.ExpiresAt.IsZero() {
 		p.ExpiresAt = timestamppb.New(t.ExpiresAt)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"regexp"
 	"slices"
@@ -37,25 +38,31 @@ type Token struct {
 	Role      optionsv1.Role `json:"role"`
 	CreatedAt time.Time      `json:"created_at"`
 	ExpiresAt time.Time      `json:"expires_at,omitzero"` // zero: never
+	UsedAt    time.Time      `json:"used_at,omitzero"`    // to the minute; zero: never
+	Author    string         `json:"author,omitempty"`
 }
 
 // Tokens keeps API tokens, each under the SHA-256 hash of its secret. A secret has 256 random bits, so the hash needs
 // neither salt nor stretching, and looking it up by hash tells nothing about other secrets through the time it takes.
-type Tokens struct{ bucket *store.Bucket[Token] }
+type Tokens struct {
+	bucket *store.Bucket[Token]
+	log    *slog.Logger
+	uses   uses
+}
 
 // OpenTokens opens the bucket, making it where it is missing.
-func OpenTokens(ctx context.Context, b *bus.Bus) (*Tokens, error) {
+func OpenTokens(ctx context.Context, b *bus.Bus, log *slog.Logger) (*Tokens, error) {
 	bucket, err := store.Open[Token](ctx, b, store.Config{Bucket: "API_TOKENS", MaxBytes: 16 << 20})
 	if err != nil {
 		return nil, err
 	}
-	return &Tokens{bucket}, nil
+	return &Tokens{bucket: bucket, log: log, uses: newUses()}, nil
 }
 
 // tenantPattern is what a tenant may be called.
 var tenantPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// Create makes a token of t's name, tenant, role and expiry, and returns it with its secret, which is known to nobody
+// Create makes a token of t's name, tenant, role, author and expiry, and returns it with its secret, which is known to nobody
 // afterwards.
 func (s *Tokens) Create(ctx context.Context, t Token) (Token, config.Secret, error) {
 	t.Name = strings.TrimSpace(t.Name)
@@ -66,10 +73,10 @@ func (s *Tokens) Create(ctx context.Context, t Token) (Token, config.Secret, err
 	if !tenantPattern.MatchString(t.Tenant) {
 		problems = append(problems, "tenant must be 1 to 64 letters, digits, dots, hyphens or underscores, the first a letter or digit")
 	}
-	if !Public(t.Role) {
-		problems = append(problems, "role must be viewer or admin")
+	if !OfTenant(t.Role) {
+		problems = append(problems, "role must be viewer, admin or owner")
 	}
-	now := time.Now().UTC().Truncate(time.Millisecond)
+	now := time.Now().UTC()
 	if !t.ExpiresAt.IsZero() && !t.ExpiresAt.After(now) {
 		problems = append(problems, "expires_at has passed: give a time to come, or none for a token that never expires")
 	}
@@ -78,7 +85,7 @@ func (s *Tokens) Create(ctx context.Context, t Token) (Token, config.Secret, err
 	}
 	secret := newSecret()
 	hash := hashOf(secret)
-	t.ID, t.CreatedAt = "tok_"+hash[:20], now
+	t.ID, t.CreatedAt, t.UsedAt = "tok_"+hash[:20], now, time.Time{}
 	if _, err := s.bucket.Create(ctx, store.Key(hash), t); err != nil {
 		return Token{}, config.Secret{}, fmt.Errorf("store token %s: %w", t.ID, err)
 	}
@@ -91,7 +98,9 @@ func (s *Tokens) List(ctx context.Context, tenant string) ([]Token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the tokens: %w", err)
 	}
-	slices.SortFunc(all, func(a, b store.Entry[Token]) int { return cmp.Compare(a.Revision, b.Revision) })
+	slices.SortFunc(all, func(a, b store.Entry[Token]) int {
+		return cmp.Or(a.Value.CreatedAt.Compare(b.Value.CreatedAt), cmp.Compare(a.Value.ID, b.Value.ID))
+	})
 	var tokens []Token
 	for _, e := range all {
 		if e.Value.Tenant == tenant {
@@ -122,7 +131,7 @@ func (s *Tokens) Revoke(ctx context.Context, tenant, id string) error {
 func (s *Tokens) find(ctx context.Context, secret string) (Token, error) {
 	t, _, err := s.bucket.Get(ctx, store.Key(hashOf(secret)))
 	if errors.Is(err, store.ErrNotFound) {
-		return Token{}, errs.New(errs.Unauthenticated, "unknown_token", "this API token is not known: it was revoked or never made. Ask an admin of your tenant for a new one")
+		return Token{}, errs.New(errs.Unauthenticated, "unknown_token", "this API token is not known: it was revoked or never made. Ask an owner of your tenant for a new one")
 	}
 	if err != nil {
 		return Token{}, fmt.Errorf("look the token up: %w", err)
@@ -150,3 +159,6 @@ func hashOf(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])
 }
+
+// ValidTenant reports whether a tenant may be called so.
+func ValidTenant(name string) bool { return tenantPattern.MatchString(name) }

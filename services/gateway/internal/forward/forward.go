@@ -20,8 +20,12 @@ import (
 // that take one request.
 type Prepare func(ctx context.Context, fullMethod string, req proto.Message) error
 
+// Record notes a call before it is made, with its request, which is nil for methods that take a stream of them. After an
+// error the call is not made.
+type Record func(ctx context.Context, fullMethod string, req proto.Message) error
+
 // Service returns what a gRPC server needs to serve the public methods of a service by calling conn.
-func Service(s protoreflect.ServiceDescriptor, rules access.Rules, conn grpc.ClientConnInterface, prepare Prepare) (*grpc.ServiceDesc, error) {
+func Service(s protoreflect.ServiceDescriptor, rules access.Rules, conn grpc.ClientConnInterface, prepare Prepare, record Record) (*grpc.ServiceDesc, error) {
 	desc := &grpc.ServiceDesc{
 		ServiceName: string(s.FullName()),
 		HandlerType: (*any)(nil),
@@ -41,7 +45,7 @@ func Service(s protoreflect.ServiceDescriptor, rules access.Rules, conn grpc.Cli
 			return nil, fmt.Errorf("response of %s: %w", m.FullName(), err)
 		}
 		f := method{
-			name: access.FullMethod(m), conn: conn, prepare: prepare,
+			name: access.FullMethod(m), conn: conn, prepare: prepare, record: record,
 			in:     func() proto.Message { return in.New().Interface() },
 			out:    func() proto.Message { return out.New().Interface() },
 			stream: grpc.StreamDesc{StreamName: string(m.Name()), ServerStreams: m.IsStreamingServer(), ClientStreams: m.IsStreamingClient()},
@@ -62,6 +66,7 @@ type method struct {
 	name    string
 	conn    grpc.ClientConnInterface
 	prepare Prepare
+	record  Record
 	in, out func() proto.Message
 	stream  grpc.StreamDesc
 }
@@ -73,6 +78,9 @@ func (f method) unary(srv any, ctx context.Context, decode func(any) error, inte
 	}
 	call := func(ctx context.Context, req any) (any, error) {
 		if err := f.prepare(ctx, f.name, req.(proto.Message)); err != nil {
+			return nil, err
+		}
+		if err := f.record(ctx, f.name, req.(proto.Message)); err != nil {
 			return nil, err
 		}
 		out := f.out()
@@ -99,6 +107,9 @@ func (f method) streamed(_ any, from grpc.ServerStream) error {
 		if err := f.prepare(ctx, f.name, first); err != nil {
 			return err
 		}
+	}
+	if err := f.record(ctx, f.name, first); err != nil {
+		return err
 	}
 	to, err := f.conn.NewStream(ctx, &f.stream, f.name)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	directoryv1 "github.com/catalogsync/catalogsync/gen/catalogsync/directory/v1"
+	audithttp "github.com/catalogsync/catalogsync/gen/http/catalogsync/audit/v1"
 	authhttp "github.com/catalogsync/catalogsync/gen/http/catalogsync/auth/v1"
 	directoryhttp "github.com/catalogsync/catalogsync/gen/http/catalogsync/directory/v1"
 	gatewayhttp "github.com/catalogsync/catalogsync/gen/http/catalogsync/gateway/v1"
@@ -25,6 +26,7 @@ import (
 	synchttp "github.com/catalogsync/catalogsync/gen/http/catalogsync/sync/v1"
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
+	"github.com/catalogsync/catalogsync/services/gateway/internal/access"
 )
 
 // Limits bound what one request may take.
@@ -45,6 +47,12 @@ type Options struct {
 	// Ready reports what keeps the gateway from working: a name and an error each. Empty when nothing does.
 	Ready  func(context.Context) map[string]error
 	Limits Limits
+	// PublicURL is the origin at which browsers reach the handler.
+	PublicURL string
+	// Pages are pages for browsers, by method and path, such as "GET /signin".
+	Pages map[string]http.Handler
+	// Session returns the secret of the session that a request of a browser brings, empty for none; nil: there are none.
+	Session func(*http.Request) string
 }
 
 type api struct {
@@ -53,6 +61,7 @@ type api struct {
 	mux     *runtime.ServeMux
 	openAPI []byte
 	tracer  trace.Tracer
+	origins *http.CrossOriginProtection
 }
 
 // New returns the handler.
@@ -87,12 +96,22 @@ func New(ctx context.Context, o Options) (http.Handler, error) {
 			runtime.WithDisableHTTPMethodOverride(),
 		),
 	}
+	a.origins = http.NewCrossOriginProtection()
+	if o.PublicURL != "" { // where it differs from the host that a proxy names
+		if err := a.origins.AddTrustedOrigin(o.PublicURL); err != nil {
+			return nil, err
+		}
+	}
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
+		audithttp.RegisterAuditServiceHandler,
 		authhttp.RegisterConnectionServiceHandler,
+		authhttp.RegisterKeyServiceHandler,
 		mapperhttp.RegisterFieldMapServiceHandler,
 		schedulerhttp.RegisterScheduleServiceHandler,
 		synchttp.RegisterRunServiceHandler,
 		synchttp.RegisterObjectServiceHandler,
+		synchttp.RegisterWhyServiceHandler,
+		synchttp.RegisterDoctorServiceHandler,
 		directoryhttp.RegisterDirectoryServiceHandler,
 		gatewayhttp.RegisterApiTokenServiceHandler,
 		gatewayhttp.RegisterStatusServiceHandler,
@@ -112,6 +131,17 @@ func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	x := newExchange(rw, r, a.Limits)
 	r = r.WithContext(withExchange(ctx, x))
 	r.Body = x
+	if err := a.origins.Check(r); err != nil {
+		x.bound(a.Limits.BodyBytes)
+		writeError(x, r, errs.New(errs.Denied, "cross_origin", "the request comes from a page of another site, and is refused"))
+		return
+	}
+	if page, ok := a.Pages[r.Method+" "+r.URL.Path]; ok {
+		x.bound(a.Limits.BodyBytes)
+		page.ServeHTTP(x, r)
+		return
+	}
+	a.session(r)
 	switch r.Method + " " + r.URL.Path {
 	case "GET /healthz":
 		writeJSON(x, http.StatusOK, map[string]string{"status": "ok"})
@@ -125,6 +155,17 @@ func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	default:
 		x.bound(a.Limits.BodyBytes)
 		a.mux.ServeHTTP(x, r)
+	}
+}
+
+// session turns the cookie of a browser into the header that the gRPC server knows, unless the request brings a token. That
+// it comes from a page of ours, or changes nothing, has been checked.
+func (a *api) session(r *http.Request) {
+	if a.Session == nil || len(r.Header.Values("Authorization")) > 0 {
+		return
+	}
+	if secret := a.Session(r); secret != "" {
+		r.Header.Set("Authorization", access.SessionScheme+" "+secret)
 	}
 }
 
