@@ -60,7 +60,7 @@ func TestMapPeople(t *testing.T) {
 			{Values: &rowv1.Row{Id: "1", Values: []string{"1", "Ada", "Lovelace", "ada@example.com", ""}, Null: []uint32{4}}},
 			{
 				Values:   &rowv1.Row{Id: "2", Values: []string{"2", "", "", "", ""}, Absent: []uint32{1, 2, 3, 4}},
-				Problems: []*mapperv1.Problem{{Code: "invalid_email", Field: "Email", Message: `Email: "bob" has no @ and Salesforce would refuse it: correct the e-mail in the Catalog`}},
+				Problems: []*mapperv1.Problem{{Code: "invalid_email", Field: "Email", Message: `Email: "bob" has no @ and Salesforce would refuse it: correct the e-mail in the Catalog`, Scope: mapperv1.Scope_SCOPE_PERSON}},
 			},
 		},
 		nil,
@@ -68,7 +68,7 @@ func TestMapPeople(t *testing.T) {
 			Values: &rowv1.Row{Id: "3", Values: []string{"3", "Cy", "", "", "x"}, Null: []uint32{3}, Absent: []uint32{2}},
 			Problems: []*mapperv1.Problem{{
 				Code: "required", Field: "LastName",
-				Message: "LastName: the person has no last_name and Salesforce requires it: fill it in the Catalog, or give the pair a default value",
+				Message: "LastName: the person has no last_name and Salesforce requires it: fill it in the Catalog, or give the pair a default value", Scope: mapperv1.Scope_SCOPE_PERSON,
 			}},
 		}},
 	}

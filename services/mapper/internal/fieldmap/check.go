@@ -5,111 +5,103 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/catalogsync/catalogsync/services/mapper/internal/similar"
 	"github.com/catalogsync/catalogsync/services/mapper/internal/values"
 )
 
 // Codes of problems with a field map. They are stable.
 const (
-	CodeObject          = "unsupported_object"
-	CodeWrongDescribe   = "wrong_describe"
-	CodeTooManyPairs    = "too_many_pairs"
-	CodeNoSource        = "no_source"
-	CodeUnknownSource   = "unknown_source"
-	CodeNoSuchField     = "no_such_field"
-	CodeNotWritable     = "not_writable"
-	CodeDuplicateTarget = "duplicate_target"
-	CodeInvalidDefault  = "invalid_default"
-	CodeNotExternalID   = "not_external_id"
-	CodeRequiredField   = "required_field_unmapped"
-	CodeTypeChanged     = "type_changed"
-	CodeFieldShorter    = "field_shorter"
+	CodeObject            = "unsupported_object"
+	CodeWrongDescribe     = "wrong_describe"
+	CodeTooManyPairs      = "too_many_pairs"
+	CodeNoSource          = "no_source"
+	CodeSeveralSources    = "several_sources"
+	CodeUnknownSource     = "unknown_source"
+	CodeNoSuchField       = "no_such_field"
+	CodeNotWritable       = "not_writable"
+	CodeDuplicateTarget   = "duplicate_target"
+	CodeInvalidDefault    = "invalid_default"
+	CodeInvalidConstant   = "invalid_constant"
+	CodeInvalidExpression = "invalid_expression"
+	CodeInvalidTable      = "invalid_table"
+	CodeInvalidSetting    = "invalid_setting"
+	CodeInvalidPolicy     = "invalid_policy"
+	CodeInvalidGuard      = "invalid_guard"
+	CodeInvalidRule       = "invalid_rule"
+	CodeInvalidOverride   = "invalid_override"
+	CodeNotExternalID     = "not_external_id"
+	CodeNoMatchField      = "no_match_field"
+	CodeRequiredField     = "required_field_unmapped"
+	CodeTypeChanged       = "type_changed"
+	CodeFieldShorter      = "field_shorter"
 )
 
-// Check returns everything that stands against saving the map, in the order of its pairs; notes are problems of scope
-// PERSON or NOTE, which stop no save. The map is one that [Complete] returned.
-func Check(m Map, org Org) []values.Problem {
-	o, attributes, maxPairs := org.Object, org.Attributes, org.MaxPairs
-	if p := checkObject(m, o); p != nil {
-		return []values.Problem{*p}
-	}
-	if len(m.Pairs) > maxPairs {
-		return []values.Problem{{Code: CodeTooManyPairs, Message: fmt.Sprintf(
-			"the field map has %d pairs and may have %d: leave some out", len(m.Pairs), maxPairs)}}
-	}
-	c := checker{m: m, o: o}
-	for i, p := range m.Pairs {
-		c.source(i, p, attributes)
-		f, ok := c.target(i, p)
-		if first := m.pair(p.Target); first < i {
-			c.pair(i, CodeDuplicateTarget, "pair %d writes %s already: keep one of the two", first+1, p.Target)
-		}
-		if ok {
-			c.standard(i, p, f)
-		}
-	}
-	c.externalID()
-	c.requiredFields()
-	return c.problems
-}
+// Check returns everything that stands against saving the map, in the order of its pairs, rules, overrides and policies.
+// Problems of scope PERSON or NOTE stop no save. The map is one that [Complete] returned.
+func Check(m Map, org Org) []values.Problem { return examine(m, org, false) }
 
-// Drift returns what stands against a saved map since it was saved. Problems that are not Advisory mean that the map
-// can no longer be used as it is.
-func Drift(m Map, org Org) []values.Problem {
-	o := org.Object
-
-	if p := checkObject(m, o); p != nil {
-		return []values.Problem{*p}
-	}
-	c := checker{m: m, o: o}
-	for i, p := range m.Pairs {
-		f, ok := c.target(i, p)
-		if !ok {
-			continue
-		}
-		if p.Type != "" && !values.Compatible(p.Type, f.Type) {
-			c.pair(i, CodeTypeChanged, "%s was of type %s when the field map was saved and is of type %s now: save the field map again with a source that fits, or without the pair", f.Name, p.Type, f.Type)
-			continue
-		}
-		before := len(c.problems)
-		c.standard(i, p, f)
-		if len(c.problems) == before && p.Length > 0 && f.Length > 0 && f.Length < p.Length {
-			c.pair(i, CodeFieldShorter, "%s took %d characters when the field map was saved and takes %d now: people with longer values are rejected; lengthen the field in Salesforce or save the field map again", f.Name, p.Length, f.Length)
-			c.problems[len(c.problems)-1].Scope = values.ScopePerson
-		}
-	}
-	c.externalID()
-	c.requiredFields()
-	return c.problems
-}
-
-// Objects are the objects that a map may write to.
-func Objects() []string { return []string{"Contact", "Lead"} }
-
-func checkObject(m Map, o Object) *values.Problem {
-	switch {
-	case mandatory[m.Object] == nil:
-		return &values.Problem{Code: CodeObject, Message: fmt.Sprintf(
-			"people cannot be written to the object %s: choose one of %s", values.Clip(m.Object), strings.Join(Objects(), ", "))}
-	case o.Name != m.Object:
-		return &values.Problem{Code: CodeWrongDescribe, Message: fmt.Sprintf(
-			"the field map is for %s and the describe is of %s: send the describe of %s", m.Object, values.Clip(o.Name), m.Object)}
-	}
-	return nil
-}
+// Drift returns what stands against a saved map since it was saved. A problem of scope MAP means that the map cannot be
+// used, one of scope PAIR that its target has to be left alone.
+func Drift(m Map, org Org) []values.Problem { return examine(m, org, true) }
 
 // checker collects problems.
 type checker struct {
 	m        Map
+	org      Org
 	o        Object
+	drift    bool
 	problems []values.Problem
 	listed   bool // the Catalog's fields have been listed: once is enough
 }
 
-// pair adds a problem of the pair with the index i.
-func (c *checker) pair(i int, code, format string, args ...any) {
-	p := c.m.Pairs[i]
-	c.problems = append(c.problems, values.Problem{Code: code, Field: brief(p.Target), Message: fmt.Sprintf(
-		"pair %d (%s -> %s): %s", i+1, brief(p.Source), brief(p.Target), fmt.Sprintf(format, args...))})
+func examine(m Map, org Org, drift bool) []values.Problem {
+	c := checker{m: m, org: org, o: org.Object, drift: drift}
+	if p := c.object(); p != nil {
+		return []values.Problem{*p}
+	}
+	pairs := len(m.Pairs)
+	for _, o := range m.Overrides {
+		pairs += len(o.Pairs)
+	}
+	if org.MaxPairs > 0 && pairs > org.MaxPairs {
+		return []values.Problem{{Code: CodeTooManyPairs, Scope: values.ScopeMap, Message: fmt.Sprintf(
+			"the field map has %d pairs and may have %d: leave some out", pairs, org.MaxPairs)}}
+	}
+	c.pairs(m.Pairs, "", nil)
+	if m.Direction == Import {
+		c.importKey()
+	} else {
+		c.matchField()
+		c.externalID()
+		c.requiredFields()
+	}
+	c.rules()
+	c.overrides()
+	c.identity()
+	c.guards()
+	return c.problems
+}
+
+func (c *checker) object() *values.Problem {
+	switch {
+	case c.m.Object == "":
+		return &values.Problem{Code: CodeObject, Scope: values.ScopeMap, Message: "the field map names no object: name one of the org, such as Contact or Lead"}
+	case c.m.Direction < DirectionUnset || c.m.Direction > Import:
+		return &values.Problem{Code: CodeInvalidSetting, Scope: values.ScopeMap, Message: "the field map has an unknown direction: write or import"}
+	case c.o.Name == "":
+		return &values.Problem{Code: CodeObject, Scope: values.ScopeMap, Message: fmt.Sprintf(
+			"the org has no object %s that the connected user may see: correct the name, or give the user access", values.Clip(c.m.Object))}
+	case c.o.Name != c.m.Object:
+		return &values.Problem{Code: CodeWrongDescribe, Scope: values.ScopeMap, Message: fmt.Sprintf(
+			"the field map is for %s and the describe is of %s: send the describe of %s", values.Clip(c.m.Object), values.Clip(c.o.Name), values.Clip(c.m.Object))}
+	}
+	return nil
+}
+
+// add adds a problem of the map.
+func (c *checker) add(code, field, format string, args ...any) *values.Problem {
+	c.problems = append(c.problems, values.Problem{Code: code, Field: brief(field), Scope: values.ScopeMap, Message: fmt.Sprintf(format, args...)})
+	return &c.problems[len(c.problems)-1]
 }
 
 // brief cuts a name that no field can have.
@@ -120,63 +112,29 @@ func brief(name string) string {
 	return strings.ToValidUTF8(name[:80], "") + "..."
 }
 
-func (c *checker) source(i int, p Pair, attributes []string) {
-	switch {
-	case p.Source == "":
-		c.pair(i, CodeNoSource, "it names no Catalog field: name %s", c.oneOfSources())
-	case slices.Contains(sources, p.Source) || slices.Contains(attributes, p.Source):
-	case strings.HasPrefix(p.Source, Attribute):
-		c.pair(i, CodeUnknownSource, "no person in the Catalog has the attribute %s: correct the name, or load people who have it first", values.Clip(strings.TrimPrefix(p.Source, Attribute)))
-	default:
-		c.pair(i, CodeUnknownSource, "the Catalog has no field %s: name %s", values.Clip(p.Source), c.oneOfSources())
-	}
-}
-
-func (c *checker) oneOfSources() string {
-	if c.listed {
-		return "one of those above"
-	}
-	c.listed = true
-	return "one of " + strings.Join(sources, ", ") + ", or " + Attribute + "NAME for a custom attribute"
-}
-
-// target checks that the field can be written at all.
-func (c *checker) target(i int, p Pair) (Field, bool) {
-	if p.Target == "" {
-		c.pair(i, CodeNoSuchField, "it names no Salesforce field: name a field of %s", c.o.Name)
-		return Field{}, false
-	}
-	f, ok := c.o.field(p.Target)
-	switch {
-	case !ok:
-		c.pair(i, CodeNoSuchField, "%s has no field %s that the connected user may see: correct the API name, or give the user access to the field", c.o.Name, brief(p.Target))
-	case f.Calculated:
-		c.pair(i, CodeNotWritable, "%s is a formula, which nobody can write: remove the pair", f.Name)
-	case !values.Supported(f.Type):
-		c.pair(i, CodeNotWritable, "%s is of type %s, which text cannot be written to: map its parts, or remove the pair", f.Name, f.Type)
-	case !f.Createable && !f.Updateable:
-		c.pair(i, CodeNotWritable, "%s is read-only for the connected user: give the user edit access to the field, or remove the pair", f.Name)
-	case !f.Updateable:
-		c.pair(i, CodeNotWritable, "%s can be set when a record is created but not afterwards: choose a field that can be updated", f.Name)
-	case !f.Createable:
-		c.pair(i, CodeNotWritable, "%s can be changed but not set when a record is created: choose a field that can be created", f.Name)
-	default:
-		return f, true
-	}
-	return f, false
-}
-
-// standard checks the default value of a pair.
-func (c *checker) standard(i int, p Pair, f Field) {
-	if p.Default == "" {
+// matchField checks that people can be told apart.
+func (c *checker) matchField() {
+	if c.m.pair(c.m.matchField()) >= 0 {
 		return
 	}
-	if strings.EqualFold(p.Target, c.m.matchField()) {
-		c.pair(i, CodeInvalidDefault, "people are matched by %s, and a default value would make them all the same person: remove the default value", p.Target)
+	if c.m.ExternalIDField != "" {
+		c.add(CodeMissingMatchKey, c.m.ExternalIDField, "people are matched by %s and no pair writes it: save the field map again", brief(c.m.ExternalIDField))
 		return
 	}
-	if _, problem := values.New(f.Spec).Convert(p.Default); problem != nil {
-		c.pair(i, CodeInvalidDefault, "its default value cannot be written: %s", problem.Message)
+	if f, ok := c.o.field(emailField); !ok || f.Type != "email" {
+		c.add(CodeNoMatchField, "", "%s has no e-mail field Email to match people by: name an external id field", c.o.Name)
+		return
+	}
+	c.add(CodeMissingMatchKey, emailField, "people are matched by Email and no pair writes it: add a pair for it, or name an external id field")
+}
+
+// importKey checks that the Catalog can tell whom a record is about.
+func (c *checker) importKey() {
+	if c.m.pair("id") < 0 && c.m.pair("email") < 0 {
+		c.add(CodeNoMatchField, "", "nothing says whom a record is about: add a pair that writes id or email")
+	}
+	if c.m.ExternalIDField != "" {
+		c.add(CodeInvalidSetting, c.m.ExternalIDField, "an import writes nothing to Salesforce: leave the external id field out, or read it by a pair that writes id")
 	}
 }
 
@@ -201,8 +159,8 @@ func (c *checker) externalID() {
 		lacks = append(lacks, "is of type "+f.Type+" and not of text")
 	}
 	if len(lacks) > 0 {
-		c.problems = append(c.problems, values.Problem{Code: CodeNotExternalID, Field: f.Name, Message: fmt.Sprintf(
-			"external id field %s %s: choose a text field that is marked External ID and Unique, or leave it out to match by e-mail", f.Name, strings.Join(lacks, " and "))})
+		p := c.add(CodeNotExternalID, f.Name, "external id field %s %s: choose a text field that is marked External ID and Unique, or leave it out to match by e-mail", f.Name, strings.Join(lacks, " and "))
+		p.Repair = fmt.Sprintf("in Salesforce, mark %s.%s as External ID and Unique", c.o.Name, f.Name)
 	}
 }
 
@@ -210,8 +168,55 @@ func (c *checker) externalID() {
 func (c *checker) requiredFields() {
 	for _, f := range c.o.Fields {
 		if f.required() && values.Supported(f.Type) && c.m.pair(f.Name) < 0 {
-			c.problems = append(c.problems, values.Problem{Code: CodeRequiredField, Field: f.Name, Message: fmt.Sprintf(
-				"%s requires %s when a record is created and no pair writes it: add a pair for it, with a default value for people without one", c.o.Name, f.Name)})
+			p := c.add(CodeRequiredField, f.Name, "%s requires %s when a record is created and no pair writes it: add a pair for it, with a default value for people without one", c.o.Name, f.Name)
+			p.Repair = fmt.Sprintf("add a pair for %s, or make the field optional in Salesforce", f.Name)
 		}
 	}
+}
+
+// essential reports whether a map is of no use without the pair for a target.
+func (c *checker) essential(target string) bool {
+	if c.m.Direction == Import {
+		return false
+	}
+	if strings.EqualFold(target, c.m.matchField()) || slices.ContainsFunc(mandatory[c.m.Object], func(p Pair) bool { return strings.EqualFold(p.Target, target) }) {
+		return true
+	}
+	f, ok := c.o.field(target)
+	return ok && f.required()
+}
+
+// renamed proposes what a field that is gone may be called now.
+func (c *checker) renamed(name, fieldType string) string {
+	byLabel, candidates := map[string]string{}, []string{}
+	for _, f := range c.o.Fields {
+		usable := c.m.Direction == Import || f.writable() && c.m.pair(f.Name) < 0
+		if usable && (fieldType == "" || values.Compatible(fieldType, f.Type)) {
+			candidates = append(candidates, f.Name)
+		}
+	}
+	for _, f := range c.o.Fields {
+		if slices.Contains(candidates, f.Name) && f.Label != "" && byLabel[f.Label] == "" {
+			byLabel[f.Label] = f.Name
+		}
+	}
+	best, ok := similar.Nearest(name, candidates)
+	if !ok {
+		labels := make([]string, 0, len(byLabel))
+		for _, f := range c.o.Fields { // in the describe's order, so that the answer is the same each time
+			if byLabel[f.Label] == f.Name {
+				labels = append(labels, f.Label)
+			}
+		}
+		label, found := similar.Nearest(name, labels)
+		if !found {
+			return ""
+		}
+		best = byLabel[label]
+	}
+	f, _ := c.o.field(best)
+	if f.Label != "" && f.Label != f.Name {
+		return fmt.Sprintf("%s (%s)", f.Name, f.Label)
+	}
+	return f.Name
 }

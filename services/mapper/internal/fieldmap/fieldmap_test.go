@@ -61,6 +61,10 @@ func lead() fieldmap.Object {
 	return o
 }
 
+func org(o fieldmap.Object, attributes ...string) fieldmap.Org {
+	return fieldmap.Org{Object: o, Attributes: attributes, MaxPairs: 100}
+}
+
 // drop removes a field, as field-level security does.
 func drop(o fieldmap.Object, name string) fieldmap.Object {
 	o.Fields = slices.DeleteFunc(slices.Clone(o.Fields), func(f fieldmap.Field) bool { return f.Name == name })
@@ -146,7 +150,7 @@ func TestCompleteAddsWhatIsMandatory(t *testing.T) {
 			if !again.Equal(got) || len(added) > 0 {
 				t.Errorf("completing a complete map changed it: added %v", added)
 			}
-			if problems := fieldmap.Check(got, tt.object, []string{"attributes.mail", "attributes.number"}, 100); len(problems) > 0 {
+			if problems := fieldmap.Check(got, org(tt.object, "attributes.mail", "attributes.number")); len(problems) > 0 {
 				t.Errorf("problems: %+v", problems)
 			}
 		})
@@ -173,11 +177,11 @@ func TestCheckFindsEveryProblemAtOnce(t *testing.T) {
 		{Source: "attributes.known", Target: "Birthdate", Default: "2000-01-01"},
 	}}
 	m, _ = fieldmap.Complete(m, contact())
-	got := fieldmap.Check(m, contact(), []string{"attributes.known"}, 100)
+	got := fieldmap.Check(m, org(contact(), "attributes.known"))
 	var codes []string
 	for _, p := range got {
 		codes = append(codes, p.Code+" "+p.Field)
-		if !strings.Contains(p.Message, ": ") || p.Advisory {
+		if !strings.Contains(p.Message, ": ") || p.Scope != values.ScopeMap {
 			t.Errorf("problem %+v does not say what to do", p)
 		}
 	}
@@ -202,7 +206,8 @@ func TestCheckRefusesTheWholeMap(t *testing.T) {
 		object fieldmap.Object
 		code   string
 	}{
-		"other object":             {fieldmap.Map{Object: "Opportunity"}, contact(), fieldmap.CodeObject},
+		"other object":             {fieldmap.Map{Object: "Opportunity"}, contact(), fieldmap.CodeWrongDescribe},
+		"no such object":           {fieldmap.Map{Object: "Person__c"}, fieldmap.Object{}, fieldmap.CodeObject},
 		"no object":                {fieldmap.Map{}, contact(), fieldmap.CodeObject},
 		"describe of another":      {fieldmap.Map{Object: "Lead"}, contact(), fieldmap.CodeWrongDescribe},
 		"too many pairs":           {fieldmap.Map{Object: "Contact", Pairs: make([]fieldmap.Pair, 101)}, contact(), fieldmap.CodeTooManyPairs},
@@ -218,14 +223,14 @@ func TestCheckRefusesTheWholeMap(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m, _ := fieldmap.Complete(tt.m, tt.object)
-			got := fieldmap.Check(m, tt.object, nil, 100)
+			got := fieldmap.Check(m, org(tt.object))
 			if len(got) != 1 || got[0].Code != tt.code {
 				t.Errorf("problems %+v, want one of code %s", got, tt.code)
 			}
 		})
 	}
 	m, _ := fieldmap.Complete(fieldmap.Map{Object: "Contact", Pairs: []fieldmap.Pair{{Source: "email", Target: "Email", Default: "a@b.co"}}, ExternalIDField: "Catalog_Id__c"}, contact())
-	if got := fieldmap.Check(m, contact(), nil, 100); len(got) > 0 {
+	if got := fieldmap.Check(m, org(contact())); len(got) > 0 {
 		t.Errorf("a default e-mail beside an external id was refused: %+v", got)
 	}
 }
@@ -235,39 +240,56 @@ func TestDrift(t *testing.T) {
 	saved, _ := fieldmap.Complete(fieldmap.Map{Object: "Contact", ExternalIDField: "Catalog_Id__c", Pairs: []fieldmap.Pair{
 		{Source: "title", Target: "Title"}, {Source: "attributes.level", Target: "Level__c", Default: "Gold"}, {Source: "attributes.score", Target: "Score__c"},
 	}}, contact())
+	const m, pair, person = values.ScopeMap, values.ScopePair, values.ScopePerson
 	tests := map[string]struct {
-		object   fieldmap.Object
-		want     string
-		advisory bool
+		object fieldmap.Object
+		want   string
+		scope  values.Scope
+		repair string
 	}{
-		"nothing":             {contact(), "", false},
-		"longer":              {change(contact(), "Title", func(f *fieldmap.Field) { f.Length = 255 }), "", false},
-		"gone":                {drop(contact(), "Title"), fieldmap.CodeNoSuchField, false},
-		"read-only":           {change(contact(), "Title", func(f *fieldmap.Field) { f.Createable, f.Updateable = false, false }), fieldmap.CodeNotWritable, false},
-		"formula":             {change(contact(), "Title", func(f *fieldmap.Field) { f.Calculated = true }), fieldmap.CodeNotWritable, false},
-		"other type":          {change(contact(), "Title", func(f *fieldmap.Field) { f.Type = "date" }), fieldmap.CodeTypeChanged, false},
-		"type like it":        {change(contact(), "Title", func(f *fieldmap.Field) { f.Type = "textarea" }), "", false},
-		"number like it":      {change(contact(), "Score__c", func(f *fieldmap.Field) { f.Type = "percent" }), "", false},
-		"type without values": {change(contact(), "Title", func(f *fieldmap.Field) { f.Type = "location" }), fieldmap.CodeNotWritable, false},
-		"shorter":             {change(contact(), "Title", func(f *fieldmap.Field) { f.Length = 40 }), fieldmap.CodeFieldShorter, true},
-		"default not listed":  {change(contact(), "Level__c", func(f *fieldmap.Field) { f.Picklist = []string{"Silver"} }), fieldmap.CodeInvalidDefault, false},
-		"id not unique":       {change(contact(), "Catalog_Id__c", func(f *fieldmap.Field) { f.Unique = false }), fieldmap.CodeNotExternalID, false},
-		"newly required":      {change(contact(), "Birthdate", func(f *fieldmap.Field) { f.Nillable = false }), fieldmap.CodeRequiredField, false},
-		"other object":        {lead(), fieldmap.CodeWrongDescribe, false},
+		"nothing":                {contact(), "", 0, ""},
+		"longer":                 {change(contact(), "Title", func(f *fieldmap.Field) { f.Length = 255 }), "", 0, ""},
+		"gone":                   {drop(contact(), "Title"), fieldmap.CodeNoSuchField, pair, "remove the pair, or give the connected user access to the field"},
+		"renamed":                {change(contact(), "Title", func(f *fieldmap.Field) { f.Name = "Job_Title__c" }), fieldmap.CodeNoSuchField, pair, "if it was renamed, change the pair's target to Job_Title__c; else remove the pair, or give the connected user access to the field"},
+		"relabelled":             {change(contact(), "Title", func(f *fieldmap.Field) { f.Name, f.Label = "Position__c", "Titel" }), fieldmap.CodeNoSuchField, pair, "if it was renamed, change the pair's target to Position__c (Titel); else remove the pair, or give the connected user access to the field"},
+		"read-only":              {change(contact(), "Title", func(f *fieldmap.Field) { f.Createable, f.Updateable = false, false }), fieldmap.CodeNotWritable, pair, "give the connected user edit access to Contact.Title, or remove the pair"},
+		"formula":                {change(contact(), "Title", func(f *fieldmap.Field) { f.Calculated = true }), fieldmap.CodeNotWritable, pair, "remove the pair"},
+		"other type":             {change(contact(), "Title", func(f *fieldmap.Field) { f.Type = "date" }), fieldmap.CodeTypeChanged, pair, "give the pair a source, a table or an expression that makes values of type date, and save; or change Title back to string in Salesforce"},
+		"type like it":           {change(contact(), "Title", func(f *fieldmap.Field) { f.Type = "textarea" }), "", 0, ""},
+		"number like it":         {change(contact(), "Score__c", func(f *fieldmap.Field) { f.Type = "percent" }), "", 0, ""},
+		"type without values":    {change(contact(), "Title", func(f *fieldmap.Field) { f.Type = "location" }), fieldmap.CodeNotWritable, pair, "map the parts of Title, or remove the pair"},
+		"shorter":                {change(contact(), "Title", func(f *fieldmap.Field) { f.Length = 40 }), fieldmap.CodeFieldShorter, person, "lengthen Title to 128 characters in Salesforce, or let the pair cut long texts"},
+		"default not listed":     {change(contact(), "Level__c", func(f *fieldmap.Field) { f.Picklist = []string{"Silver"} }), fieldmap.CodeInvalidDefault, pair, "change its default value, or add the value to the list of Level__c in Salesforce"},
+		"id not unique":          {change(contact(), "Catalog_Id__c", func(f *fieldmap.Field) { f.Unique = false }), fieldmap.CodeNotExternalID, m, "in Salesforce, mark Contact.Catalog_Id__c as External ID and Unique"},
+		"id gone":                {drop(contact(), "Catalog_Id__c"), fieldmap.CodeNoSuchField, m, "remove the pair, or give the connected user access to the field"},
+		"mandatory one gone":     {drop(contact(), "FirstName"), fieldmap.CodeNoSuchField, m, "remove the pair, or give the connected user access to the field"},
+		"newly required":         {change(contact(), "Birthdate", func(f *fieldmap.Field) { f.Nillable = false }), fieldmap.CodeRequiredField, m, "add a pair for Birthdate, or make the field optional in Salesforce"},
+		"required one read-only": {change(contact(), "LastName", func(f *fieldmap.Field) { f.Updateable = false }), fieldmap.CodeNotWritable, m, "write the pair only when a record is created"},
+		"other object":           {lead(), fieldmap.CodeWrongDescribe, m, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := fieldmap.Drift(saved, tt.object)
+			got := fieldmap.Drift(saved, fieldmap.Org{Object: tt.object})
 			switch {
 			case tt.want == "" && len(got) > 0:
 				t.Errorf("problems %+v, want none", got)
-			case tt.want != "" && (len(got) != 1 || got[0].Code != tt.want || got[0].Advisory != tt.advisory):
-				t.Errorf("problems %+v, want one of code %s, advisory %v", got, tt.want, tt.advisory)
+			case tt.want != "" && (len(got) != 1 || got[0].Code != tt.want || got[0].Scope != tt.scope || got[0].Repair != tt.repair):
+				t.Errorf("problems %+v, want one of code %s, scope %v, repair %q", got, tt.want, tt.scope, tt.repair)
 			}
-			_, problems := fieldmap.Compile(saved, tt.object, nil)
-			if usable := tt.want == "" || tt.advisory; usable != (len(problems) == 0) {
+			c, problems := fieldmap.Compile(saved, fieldmap.Header{Object: tt.object, PersonColumns: []string{"id", "email", "first_name", "last_name", "title", "attributes.level"}})
+			if usable := tt.scope != m; usable != (len(problems) == 0) {
 				t.Errorf("compiling gives %+v", problems)
+			}
+			if tt.scope != pair || c == nil {
+				return
+			}
+			var out fieldmap.Mapped
+			c.Map(fieldmap.Row{Values: []string{"1", "ada@example.com", "Ada", "Lovelace", "Countess", "silver"}}, nil, &out)
+			for i, target := range c.Targets() {
+				if stopped := strings.EqualFold(target, got[0].Field); stopped != slices.Contains(out.Absent, uint32(i)) && target != "Score__c" {
+					t.Errorf("%s: stopped %v, mapped %+v", target, stopped, out)
+				}
 			}
 		})
 	}

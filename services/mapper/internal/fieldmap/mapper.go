@@ -5,31 +5,35 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/catalogsync/catalogsync/services/mapper/internal/country"
 	"github.com/catalogsync/catalogsync/services/mapper/internal/values"
 )
 
 // Codes of problems with a person, besides those of package values.
 const (
-	CodeRequired        = "required"
-	CodeMissingMatchKey = "missing_match_key"
-	CodeDuplicateColumn = "duplicate_column" // of the rows, not of a person
+	CodeRequired         = "required"
+	CodeMissingMatchKey  = "missing_match_key"
+	CodeExpressionFailed = "expression_failed"
+	CodeUnlisted         = "unlisted_value"
+	CodeInvalidLookup    = "invalid_lookup_key"
+	CodeDuplicateColumn  = "duplicate_column" // of the rows, not of a person
 )
 
-// Row is one person: one value per column, and the indexes of the columns that are null or were not given, whose value
-// is empty.
+// Row is one person or one record: one value per column, and the indexes of the columns that are null or were not
+// given, whose value is empty.
 type Row struct {
 	Values       []string
 	Null, Absent []uint32
 }
 
-// Mapped is what a person should be in Salesforce: one value per pair, with the indexes of those to clear and of those
-// to leave alone.
+// Mapped is what a person should be: one value per target, with the indexes of those to clear and of those to leave
+// alone.
 type Mapped struct {
 	Values       []string
 	Null, Absent []uint32
 	Problems     []values.Problem // not empty: the person is rejected
 	Notes        []values.Problem // what stops nothing
-	SkippedBy    string           // the rule that skips the person; everything else is absent then
+	SkippedBy    string           // what skips the person, by name; everything else is absent then
 	Lookups      []LookupKey
 }
 
@@ -39,144 +43,310 @@ type LookupKey struct {
 	Key    string
 }
 
-// Mapper maps people whose rows have certain columns. It is safe for concurrent use.
-type Mapper struct {
-	pairs      []pair
-	columns    int
-	externalID int // index of a pair, -1 without one
-	email      int // index of a pair, -1 without one
-	foldID     bool
-}
-
-type pair struct {
-	field    Field
-	source   string
-	column   int // in the person's row, -1 where rows have none
-	convert  *values.Converter
-	standard string // canonical default value, empty for none
-	match    bool   // a person without it cannot be found again
-}
-
-// Compile prepares a map for rows with the given columns. The problems say why it cannot be used: the same as [Drift]
-// finds, advisory ones left out.
-func Compile(m Map, h Header) (*Mapper, []values.Problem) {
-	o, columns := h.Object, h.PersonColumns
-	problems := slices.DeleteFunc(Drift(m, Org{Object: o}), func(p values.Problem) bool { return p.Scope == values.ScopePerson })
-	for i, name := range columns {
-		if slices.Index(columns, name) < i {
-			problems = append(problems, values.Problem{Code: CodeDuplicateColumn, Message: fmt.Sprintf("the column %s is there twice: send each column once", values.Clip(name))})
-		}
-	}
-	for i, p := range m.Pairs {
-		if m.pair(p.Target) < i {
-			problems = append(problems, values.Problem{Code: CodeDuplicateTarget, Field: p.Target, Message: fmt.Sprintf("two pairs write %s: keep one", p.Target)})
-		}
-	}
-	if m.pair(m.matchField()) < 0 {
-		problems = append(problems, values.Problem{Code: CodeMissingMatchKey, Field: m.matchField(), Message: fmt.Sprintf("people are matched by %s and no pair writes it: save the field map again", m.matchField())})
-	}
-	if len(problems) > 0 {
-		return nil, problems
-	}
-	c := &Mapper{columns: len(columns), externalID: -1, email: m.pair(emailField)}
-	for _, p := range m.Pairs {
-		f, _ := o.field(p.Target) // Drift has found it
-		one := pair{
-			field: f, source: p.Source, column: slices.Index(columns, p.Source), convert: values.New(f.Spec),
-			match: strings.EqualFold(p.Target, m.matchField()),
-		}
-		one.standard, _ = one.convert.Convert(p.Default) // Drift has tried it
-		c.pairs = append(c.pairs, one)
-	}
-	if m.ExternalIDField != "" {
-		c.externalID = m.pair(m.ExternalIDField)
-		f, _ := o.field(m.ExternalIDField)
-		c.foldID = !f.CaseSensitive
-	}
-	return c, nil
-}
-
-// Pairs returns the number of values that Map gives.
-func (c *Mapper) Pairs() int { return len(c.pairs) }
-
 // Targets names the values that Map gives: the targets of the map's pairs, then those that only overrides have.
-func (c *Mapper) Targets() []string {
-	out := make([]string, len(c.pairs))
-	for i, p := range c.pairs {
-		out[i] = p.field.Name
-	}
-	return out
-}
+func (c *Mapper) Targets() []string { return c.targets }
 
-// Columns returns the number of values that a row must have.
-func (c *Mapper) Columns() int { return c.columns }
+// Columns returns the number of values that the row of a person must have.
+func (c *Mapper) Columns() int { return c.personColumns }
+
+// RecordColumns returns the number of values that the row of a record must have.
+func (c *Mapper) RecordColumns() int { return c.recordColumns }
 
 // Keys returns the person's match keys, folded for comparison; empty where there is none or it cannot be written.
 // Default values never take part.
-func (c *Mapper) Keys(r Row) (externalID, email string) {
-	if c.externalID >= 0 {
-		externalID = c.key(c.pairs[c.externalID], r)
+func (c *Mapper) Keys(person Row) (externalID, email string) {
+	_, v := c.variant(person)
+	if v.externalID != nil {
+		externalID = c.key(v.externalID, person)
 		if c.foldID {
 			externalID = strings.ToLower(externalID)
 		}
 	}
-	if c.email >= 0 {
-		email = strings.ToLower(c.key(c.pairs[c.email], r))
+	if v.email != nil {
+		email = strings.ToLower(c.key(v.email, person))
 	}
 	return externalID, email
 }
 
-func (c *Mapper) key(p pair, r Row) string {
-	if p.column < 0 {
-		return ""
+func (c *Mapper) key(p *pair, person Row) string {
+	if p.constant.text != "" {
+		return p.constant.text
 	}
-	v, problem := p.convert.Convert(r.Values[p.column])
+	text, _, problem := p.read(person, person, nil)
 	if problem != nil {
 		return ""
 	}
-	return v
+	text, _, problem = c.translate(p, text, person)
+	if problem != nil && problem.Scope != values.ScopeNote {
+		return ""
+	}
+	return text
 }
 
-// Map fills out with what the person should be; its slices are cut to nothing and used again. exists says whether the
-// person has a record: a new one needs the required fields. The row has [Mapper.Columns] values.
-func (c *Mapper) Map(r Row, record *Row, out *Mapped) {
-	exists := record != nil
-	out.Values, out.Null, out.Absent, out.Problems = out.Values[:0], out.Null[:0], out.Absent[:0], out.Problems[:0]
-	for i := range c.pairs {
-		p := &c.pairs[i]
-		value, absent := "", true
-		if p.column >= 0 {
-			var problem *values.Problem
-			if value, problem = p.convert.Convert(r.Values[p.column]); problem != nil {
-				out.reject(i, *problem)
-				continue
-			}
-			absent = value == "" && slices.Contains(r.Absent, uint32(p.column))
+// Map fills out with what the person should be; its slices are cut to nothing and used again. record is what Salesforce
+// holds of the person, nil for a new one: a new one needs the required fields. The rows have [Mapper.Columns] and
+// [Mapper.RecordColumns] values.
+func (c *Mapper) Map(person Row, record *Row, out *Mapped) {
+	var fields []string
+	if record != nil {
+		fields = record.Values
+	}
+	c.run(person, person, record, &subject{person: person.Values, record: fields}, out)
+}
+
+// Import fills out with what the Catalog's person should be by a record.
+func (c *Mapper) Import(record Row, out *Mapped) {
+	c.run(record, Row{}, nil, &subject{record: record.Values}, out)
+}
+
+// run maps the row that sources are read from.
+func (c *Mapper) run(from, person Row, record *Row, s *subject, out *Mapped) {
+	out.Values, out.Null, out.Absent = out.Values[:0], out.Null[:0], out.Absent[:0]
+	out.Problems, out.Notes, out.Lookups = out.Problems[:0], out.Notes[:0], out.Lookups[:0]
+	subaccount, v := c.variant(person)
+	if out.SkippedBy = c.skip(subaccount, v, s); out.SkippedBy != "" {
+		for i := range c.targets {
+			out.leave(i)
 		}
-		if value == "" {
-			value = p.standard
+		return
+	}
+	for i, p := range v.columns {
+		if p == nil {
+			out.leave(i)
+			continue
 		}
-		switch {
-		case value != "":
-			out.Values = append(out.Values, value)
-		case p.match:
-			out.reject(i, p.problem(CodeMissingMatchKey, "and people are matched by it"))
-		case p.field.required() && !(absent && exists):
-			out.reject(i, p.problem(CodeRequired, "and Salesforce requires it"))
-		case absent || !p.field.Nillable: // a field that cannot be empty cannot be cleared: it is left alone
-			out.Values = append(out.Values, "")
-			out.Absent = append(out.Absent, uint32(i))
-		default:
-			out.Values = append(out.Values, "")
-			out.Null = append(out.Null, uint32(i))
-		}
+		c.column(i, p, from, person, record, out)
 	}
 }
 
-// reject adds a problem of the pair i, whose value is then absent.
-func (m *Mapped) reject(i int, p values.Problem) {
+// variant returns what holds for the person's subaccount, and its name, folded.
+func (c *Mapper) variant(person Row) (subaccount string, v *variant) {
+	if c.subaccount < 0 || c.subaccount >= len(person.Values) {
+		return "", c.base
+	}
+	subaccount = foldSubaccount(person.Values[c.subaccount])
+	if v, ok := c.variants[subaccount]; ok {
+		return subaccount, v
+	}
+	return subaccount, c.base
+}
+
+func (c *Mapper) skip(subaccount string, v *variant, s *subject) string {
+	if v.excluded {
+		return "override " + v.name
+	}
+	if len(c.rules) > 0 {
+		if by := skippedBy(c.rules, subaccount, s); by != "" {
+			return by
+		}
+	}
+	if v.filter != nil && !v.filter.holds(s) {
+		return "override " + v.name
+	}
+	return ""
+}
+
+// column fills one column.
+func (c *Mapper) column(i int, p *pair, from, person Row, record *Row, out *Mapped) {
+	present := ""
+	if record != nil {
+		if p.when == WhenCreated {
+			out.leave(i)
+			return
+		}
+		if p.record >= 0 {
+			present = record.Values[p.record]
+		}
+		if p.when == WhenBlank && present != "" && !p.match {
+			out.leave(i)
+			return
+		}
+	}
+	value, is := p.constant, given
+	if value.text == "" {
+		var problem *values.Problem
+		if value, is, problem = c.value(p, from, person, record); problem != nil {
+			out.reject(i, *problem)
+			return
+		}
+	}
+	switch {
+	case value.text == "":
+		c.nothing(i, p, is, record != nil, out)
+	case p.when == WhenBlank && present != "": // of the match field, which had to be looked at
+		out.leave(i)
+	default:
+		if value.note != nil {
+			out.Notes = append(out.Notes, *value.note)
+		}
+		if p.lookup != nil {
+			out.Lookups = append(out.Lookups, LookupKey{i, value.key})
+		}
+		if p.phone && present != "" && present != value.text && values.SamePhone(value.text, present, c.region(p, person)) {
+			value.text = present // a number in another format is the same number
+		}
+		out.Values = append(out.Values, value.text)
+	}
+}
+
+// value returns what the pair writes, with its default.
+func (c *Mapper) value(p *pair, from, person Row, record *Row) (value cell, is state, problem *values.Problem) {
+	text, is, problem := p.read(from, person, record)
+	if problem != nil {
+		return cell{}, is, problem
+	}
+	if text != "" {
+		value.text, value.key, problem = c.translate(p, text, person)
+		if problem != nil {
+			if problem.Scope != values.ScopeNote {
+				return cell{}, is, problem
+			}
+			value.note = problem
+		}
+		is = empty // what nothing is left of
+	}
+	if value.text == "" {
+		value = p.standard
+	}
+	return value, is, nil
+}
+
+// nothing fills the column of a person without a value.
+func (c *Mapper) nothing(i int, p *pair, is state, exists bool, out *Mapped) {
+	leaves := p.blank[is-absent] == Leave
+	switch {
+	case p.match:
+		out.reject(i, p.problem(CodeMissingMatchKey, "and people are matched by it"))
+	case p.required && !(leaves && exists):
+		out.reject(i, p.problem(CodeRequired, "and Salesforce requires it"))
+	case leaves || !p.clearable: // a field that cannot be empty cannot be cleared: it is left alone
+		out.leave(i)
+	default:
+		out.Values = append(out.Values, "")
+		out.Null = append(out.Null, uint32(i))
+	}
+}
+
+// state is why there is no value.
+type state uint8
+
+const (
+	given state = iota
+	absent
+	null
+	empty
+)
+
+// read returns the text that the pair starts from: empty where it is blank, and why.
+func (p *pair) read(from, person Row, record *Row) (text string, is state, problem *values.Problem) {
+	if p.program != nil {
+		var fields []string
+		switch {
+		case record != nil:
+			fields = record.Values
+		case len(person.Values) == 0: // an import
+			fields = from.Values
+		}
+		result, err := p.program.Eval(person.Values, fields)
+		if err != nil {
+			return "", given, &values.Problem{Code: CodeExpressionFailed, Field: p.name, Scope: values.ScopePerson, Message: fmt.Sprintf(
+				"%s: the pair's expression could not be evaluated (%s): correct the expression, or the person in the Catalog", p.name, err)}
+		}
+		if text, is = result.Text, empty; result.Nil {
+			is = null
+		}
+	} else {
+		text, is = from.at(p.first)
+	}
+	if isBlank(text) && p.second >= 0 {
+		second, why := from.at(p.second)
+		if !isBlank(second) {
+			return second, given, nil
+		}
+		if is == absent {
+			is = why
+		}
+	}
+	if isBlank(text) {
+		return "", is, nil
+	}
+	return text, given, nil
+}
+
+// at returns the value of a column and, where it is empty, why.
+func (r *Row) at(column int) (string, state) {
+	if column < 0 || column >= len(r.Values) {
+		return "", absent
+	}
+	v := r.Values[column]
+	switch {
+	case v != "":
+		return v, empty
+	case slices.Contains(r.Absent, uint32(column)):
+		return "", absent
+	case slices.Contains(r.Null, uint32(column)):
+		return "", null
+	}
+	return "", empty
+}
+
+// isBlank reports whether nothing is left of a text when it is trimmed.
+func isBlank(s string) bool {
+	return s == "" || s[0] <= ' ' && strings.TrimSpace(s) == "" || s[0] >= 0x80 && strings.TrimSpace(s) == ""
+}
+
+// translate turns a text that is not blank into the field's value: by the pair's table, then by the field's type.
+func (c *Mapper) translate(p *pair, text string, person Row) (out, key string, problem *values.Problem) {
+	if text == "" {
+		return "", "", nil
+	}
+	if p.table != nil {
+		to, listed := p.table[values.Fold(text)]
+		switch {
+		case listed && to == "", !listed && p.unlisted == DefaultUnlisted:
+			return "", "", nil
+		case listed:
+			text = to
+		case p.unlisted != KeepUnlisted:
+			return "", "", &values.Problem{Code: CodeUnlisted, Field: p.name, Scope: values.ScopePerson, Message: fmt.Sprintf(
+				"%s: the pair's table does not have %s: add it to the table, or say there what is done with values that it does not have", p.name, values.Clip(text))}
+		}
+	}
+	region := ""
+	if p.phone {
+		region = c.region(p, person)
+	}
+	return p.write(text, region)
+}
+
+// maxRegions bounds what is remembered of people's countries.
+const maxRegions = 1000
+
+// region returns the country of phone numbers that name none: the pair's, or the person's.
+func (c *Mapper) region(p *pair, person Row) string {
+	if p.region != "" || c.country < 0 || c.country >= len(person.Values) {
+		return p.region
+	}
+	name := person.Values[c.country]
+	code, known := c.regions[name]
+	if !known {
+		code, _ = country.Code(name)
+		if len(c.regions) < maxRegions {
+			c.regions[name] = code
+		}
+	}
+	return code
+}
+
+// leave leaves column i alone.
+func (m *Mapped) leave(i int) {
 	m.Values = append(m.Values, "")
 	m.Absent = append(m.Absent, uint32(i))
+}
+
+// reject adds a problem of column i, whose value is then absent.
+func (m *Mapped) reject(i int, p values.Problem) {
+	m.leave(i)
 	m.Problems = append(m.Problems, p)
 }
 
@@ -185,6 +355,6 @@ func (p *pair) problem(code, why string) values.Problem {
 	if !p.match {
 		advice += ", or give the pair a default value"
 	}
-	return values.Problem{Code: code, Field: p.field.Name, Message: fmt.Sprintf(
-		"%s: the person has no %s %s: %s", p.field.Name, p.source, why, advice)}
+	return values.Problem{Code: code, Field: p.name, Scope: values.ScopePerson, Message: fmt.Sprintf(
+		"%s: the person has no %s %s: %s", p.name, p.source, why, advice)}
 }

@@ -13,10 +13,23 @@ import (
 	"github.com/catalogsync/catalogsync/services/mapper/internal/fieldmap"
 )
 
+// recordColumns are those of records in these tests.
+var recordColumns = []string{"Title", "Phone", "AccountId"}
+
+// nobody is a record with nothing in it.
+var nobody = &fieldmap.Row{Values: []string{"", "", ""}, Null: []uint32{0, 1, 2}}
+
+func recordIf(exists bool) *fieldmap.Row {
+	if exists {
+		return nobody
+	}
+	return nil
+}
+
 func compile(t testing.TB, m fieldmap.Map, o fieldmap.Object, columns ...string) *fieldmap.Mapper {
 	t.Helper()
 	m, _ = fieldmap.Complete(m, o)
-	c, problems := fieldmap.Compile(m, o, columns)
+	c, problems := fieldmap.Compile(m, fieldmap.Header{Object: o, PersonColumns: columns, RecordColumns: recordColumns})
 	if len(problems) > 0 {
 		t.Fatalf("compile: %+v", problems)
 	}
@@ -92,8 +105,8 @@ func TestMap(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var got fieldmap.Mapped
-			c.Map(fieldmap.Row{Values: []string{"x", "", "", "", "", ""}}, false, &got) // leaves something behind in got
-			c.Map(tt.row, tt.exists, &got)
+			c.Map(fieldmap.Row{Values: []string{"x", "", "", "", "", ""}}, nil, &got) // leaves something behind in got
+			c.Map(tt.row, recordIf(tt.exists), &got)
 			var codes []string
 			for _, p := range got.Problems {
 				codes = append(codes, p.Code+" "+p.Field)
@@ -113,7 +126,7 @@ func TestColumnsThatRowsLackAreAbsent(t *testing.T) {
 	t.Parallel()
 	c := compile(t, fieldmap.Map{Object: "Lead"}, lead(), "email")
 	var got fieldmap.Mapped
-	c.Map(fieldmap.Row{Values: []string{"ada@example.com"}}, true, &got)
+	c.Map(fieldmap.Row{Values: []string{"ada@example.com"}}, nobody, &got)
 	want := fieldmap.Mapped{Values: []string{"", "", "ada@example.com", "[not provided]"}, Absent: []uint32{0, 1}}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("mapped (-want +got):\n%s", diff)
@@ -157,7 +170,7 @@ func TestPersonWithoutExternalIDIsRejected(t *testing.T) {
 	t.Parallel()
 	c := compile(t, fieldmap.Map{Object: "Contact", ExternalIDField: "Catalog_Id__c"}, contact(), "id", "last_name", "email")
 	var got fieldmap.Mapped
-	c.Map(fieldmap.Row{Values: []string{"", "Lovelace", ""}}, true, &got)
+	c.Map(fieldmap.Row{Values: []string{"", "Lovelace", ""}}, nobody, &got)
 	if len(got.Problems) != 1 || got.Problems[0].Code != fieldmap.CodeMissingMatchKey || got.Problems[0].Field != "Catalog_Id__c" {
 		t.Errorf("problems %+v", got.Problems)
 	}
@@ -166,17 +179,17 @@ func TestPersonWithoutExternalIDIsRejected(t *testing.T) {
 func TestCompileRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	m, _ := fieldmap.Complete(fieldmap.Map{Object: "Contact"}, contact())
-	if _, p := fieldmap.Compile(m, contact(), []string{"email", "email"}); len(p) != 1 || p[0].Code != fieldmap.CodeDuplicateColumn {
+	if _, p := fieldmap.Compile(m, fieldmap.Header{Object: contact(), PersonColumns: []string{"email", "email"}}); len(p) != 1 || p[0].Code != fieldmap.CodeDuplicateColumn {
 		t.Errorf("duplicate column: %+v", p)
 	}
 	twice := m
 	twice.Pairs = append(slices.Clone(m.Pairs), fieldmap.Pair{Source: "title", Target: "firstname"})
-	if _, p := fieldmap.Compile(twice, contact(), nil); len(p) != 1 || p[0].Code != fieldmap.CodeDuplicateTarget {
+	if _, p := fieldmap.Compile(twice, fieldmap.Header{Object: contact()}); len(p) != 1 || p[0].Code != fieldmap.CodeDuplicateTarget {
 		t.Errorf("duplicate target: %+v", p)
 	}
 	without := m
 	without.Pairs = m.Pairs[:2]
-	if _, p := fieldmap.Compile(without, contact(), nil); len(p) != 1 || p[0].Code != fieldmap.CodeMissingMatchKey {
+	if _, p := fieldmap.Compile(without, fieldmap.Header{Object: contact()}); len(p) != 1 || p[0].Code != fieldmap.CodeMissingMatchKey {
 		t.Errorf("no e-mail pair: %+v", p)
 	}
 }
@@ -211,15 +224,15 @@ func TestMappingMappedValuesGivesThemAgain(t *testing.T) {
 			}
 			row.Values = append(row.Values, v)
 		}
-		c.Map(row, true, &first)
-		if len(first.Values) != c.Pairs() {
-			t.Fatalf("seed %d: %d values for %d pairs", seed, len(first.Values), c.Pairs())
+		c.Map(row, nobody, &first)
+		if len(first.Values) != len(c.Targets()) {
+			t.Fatalf("seed %d: %d values for %d pairs", seed, len(first.Values), len(c.Targets()))
 		}
 		if len(first.Problems) > 0 {
 			continue
 		}
 		mapped++
-		c.Map(fieldmap.Row{Values: first.Values, Null: first.Null, Absent: first.Absent}, true, &second)
+		c.Map(fieldmap.Row{Values: first.Values, Null: first.Null, Absent: first.Absent}, nobody, &second)
 		if diff := cmp.Diff(first, second, cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("seed %d, row %v (-first +second):\n%s", seed, row, diff)
 		}
@@ -265,7 +278,7 @@ func BenchmarkMap(b *testing.B) {
 	n := 0
 	for b.Loop() {
 		for i := range rows {
-			c.Map(rows[i], true, &out)
+			c.Map(rows[i], nobody, &out)
 		}
 		n += len(rows)
 	}

@@ -3,7 +3,6 @@
 package rpc
 
 import (
-	"slices"
 	"time"
 
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
@@ -67,10 +66,10 @@ func Problems(problems []values.Problem) []*mapperv1.Problem {
 }
 
 // row checks that a row has as many values as the header has columns. n counts the rows of a batch from 1.
-func row(m *fieldmap.Mapper, n int, r *rowv1.Row) (fieldmap.Row, error) {
-	if len(r.GetValues()) != m.Columns() {
+func row(what string, columns, n int, r *rowv1.Row) (fieldmap.Row, error) {
+	if len(r.GetValues()) != columns {
 		return fieldmap.Row{}, errs.New(errs.Invalid, "row_length",
-			"person %d of the batch has %d values and the header names %d columns: send one value per column", n, len(r.GetValues()), m.Columns())
+			"%s %d of the batch has %d values and the header names %d columns: send one value per column", what, n, len(r.GetValues()), columns)
 	}
 	return fieldmap.Row{Values: r.GetValues(), Null: r.GetNull(), Absent: r.GetAbsent()}, nil
 }
@@ -80,7 +79,7 @@ func Keys(m *fieldmap.Mapper, people *mapperv1.People) (*mapperv1.MatchKeysRespo
 	n := len(people.GetRows())
 	keys, refs := make([]mapperv1.MatchKey, n), make([]*mapperv1.MatchKey, n)
 	for i, person := range people.GetRows() {
-		r, err := row(m, i+1, person)
+		r, err := row("person", m.Columns(), i+1, person)
 		if err != nil {
 			return nil, err
 		}
@@ -90,36 +89,91 @@ func Keys(m *fieldmap.Mapper, people *mapperv1.People) (*mapperv1.MatchKeysRespo
 	return &mapperv1.MatchKeysResponse{Keys: refs}, nil
 }
 
+// People answers one batch of MapPeople.
+func People(m *fieldmap.Mapper, batch *mapperv1.PeopleAndRecords) (*mapperv1.MapPeopleResponse, error) {
+	b := newBatch(m, len(batch.GetRows()))
+	for i, one := range batch.GetRows() {
+		person, err := row("person", m.Columns(), i+1, one.GetPerson())
+		if err != nil {
+			return nil, err
+		}
+		var record *fieldmap.Row
+		if one.GetRecord() != nil {
+			r, err := row("record", m.RecordColumns(), i+1, one.GetRecord())
+			if err != nil {
+				return nil, err
+			}
+			record = &r
+		}
+		m.Map(person, record, b.next(i))
+		b.put(i, one.GetPerson().GetId())
+	}
+	return &mapperv1.MapPeopleResponse{People: b.refs}, nil
+}
+
+// Records answers one batch of MapRecords.
+func Records(m *fieldmap.Mapper, batch *mapperv1.Records) (*mapperv1.MapRecordsResponse, error) {
+	b := newBatch(m, len(batch.GetRows()))
+	for i, one := range batch.GetRows() {
+		record, err := row("record", m.RecordColumns(), i+1, one)
+		if err != nil {
+			return nil, err
+		}
+		m.Import(record, b.next(i))
+		b.put(i, one.GetId())
+	}
+	return &mapperv1.MapRecordsResponse{People: b.refs}, nil
+}
+
 // mapped is a person's place in an answer: one allocation for both messages of all people of a batch.
 type mapped struct {
 	person mapperv1.MappedPerson
 	values rowv1.Row
 }
 
-// People answers one batch of MapPeople.
-func People(m *fieldmap.Mapper, batch *mapperv1.PeopleAndRecords) (*mapperv1.MapPeopleResponse, error) {
-	n, width := len(batch.GetRows()), m.Pairs()
-	places, refs, cells := make([]mapped, n), make([]*mapperv1.MappedPerson, n), make([]string, n*width)
-	var out fieldmap.Mapped
-	for i, one := range batch.GetRows() {
-		r, err := row(m, i+1, one.GetPerson())
-		if err != nil {
-			return nil, err
-		}
-		out.Values = cells[i*width : i*width : (i+1)*width]
-		m.Map(r, record(one.GetRecord()), &out)
-		place := &places[i]
-		place.values.Id, place.values.Values = one.GetPerson().GetId(), out.Values
-		place.values.Null, place.values.Absent = slices.Clone(out.Null), slices.Clone(out.Absent)
-		place.person.Values, place.person.Problems = &place.values, Problems(out.Problems)
-		refs[i] = &place.person
-	}
-	return &mapperv1.MapPeopleResponse{People: refs}, nil
+// batch is an answer that is being filled, with as few allocations as it can do with.
+type batch struct {
+	width  int
+	places []mapped
+	refs   []*mapperv1.MappedPerson
+	cells  []string
+	marks  []uint32 // indexes of null and absent columns of all people
+	out    fieldmap.Mapped
 }
 
-func record(r *rowv1.Row) *fieldmap.Row {
-	if r == nil {
+func newBatch(m *fieldmap.Mapper, n int) *batch {
+	width := len(m.Targets())
+	return &batch{width: width, places: make([]mapped, n), refs: make([]*mapperv1.MappedPerson, n), cells: make([]string, n*width)}
+}
+
+// next returns what the person's values are to be put into.
+func (b *batch) next(i int) *fieldmap.Mapped {
+	b.out.Values = b.cells[i*b.width : i*b.width : (i+1)*b.width]
+	return &b.out
+}
+
+// put makes what was put there the answer for person i.
+func (b *batch) put(i int, id string) {
+	place := &b.places[i]
+	place.values.Id, place.values.Values = id, b.out.Values
+	place.values.Null, place.values.Absent = b.kept(b.out.Null), b.kept(b.out.Absent)
+	place.person.Values, place.person.SkippedBy = &place.values, b.out.SkippedBy
+	place.person.Problems, place.person.Notes = Problems(b.out.Problems), Problems(b.out.Notes)
+	for _, l := range b.out.Lookups {
+		place.person.Lookups = append(place.person.Lookups, &mapperv1.LookupKey{Column: uint32(l.Column), Key: l.Key})
+	}
+	b.refs[i] = &place.person
+}
+
+// kept copies indexes, which the next person overwrites, into a block that many people share.
+func (b *batch) kept(marks []uint32) []uint32 {
+	if len(marks) == 0 {
 		return nil
 	}
-	return &fieldmap.Row{Values: r.GetValues(), Null: r.GetNull(), Absent: r.GetAbsent()}
+	if cap(b.marks)-len(b.marks) < len(marks) {
+		b.marks = make([]uint32, 0, max(256, len(marks)))
+	}
+	from := len(b.marks)
+	b.marks = append(b.marks, marks...)
+	return b.marks[from:len(b.marks):len(b.marks)]
 }

@@ -8,7 +8,7 @@ import (
 // email checks an address as Salesforce does, which is stricter than RFC 5322: ASCII, no quoted local part, a dot in
 // the domain. Case is kept.
 func (c *Converter) email(s string) (string, *Problem) {
-	if s, p := c.fit(s); p != nil {
+	if s, p := c.fit(s); p != nil && p.Scope != ScopeNote {
 		return s, p
 	}
 	if reason := emailFault(s); reason != "" {
@@ -89,7 +89,7 @@ func (c *Converter) find(s string) (int, bool) {
 	if i, ok := c.exact[s]; ok {
 		return i, true
 	}
-	i, ok := c.folded[strings.ToLower(s)]
+	i, ok := c.folded[Fold(s)]
 	return i, ok
 }
 

@@ -6,6 +6,7 @@ package values
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -23,6 +24,9 @@ const (
 	CodeInvalidTime     = "invalid_time"
 	CodeInvalidID       = "invalid_reference"
 	CodeUnsendable      = "unsendable_value"
+	CodeInvalidPhone    = "invalid_phone"
+	CodeInvalidPlace    = "invalid_place"
+	CodeCut             = "cut" // a note
 )
 
 // Problem says why a value cannot be written, or what stands against a field map.
@@ -57,6 +61,14 @@ type Spec struct {
 	Restricted bool     // takes only the values of Picklist
 	Picklist   []string // active values in the org's order
 	Labels     []string // of Picklist; empty where each is its own
+	Place      Place    // what part of an address the field is, where the org has a list of them
+}
+
+// Options are what a pair says of the values of its field.
+type Options struct {
+	Cut    bool           // texts that are too long are cut, not refused
+	Zone   *time.Location // of dates and times that name none, and of the dates of times; nil: UTC, and dates as written
+	Phones PhoneStyle
 }
 
 type kind uint8
@@ -112,24 +124,30 @@ func Compatible(before, after string) bool {
 
 // Converter converts values for one field. It is safe for concurrent use.
 type Converter struct {
-	spec   Spec
-	kind   kind
-	exact  map[string]int // picklist value -> index in spec.Picklist
-	folded map[string]int // the same, case folded
+	spec    Spec
+	options Options
+	kind    kind
+	exact   map[string]int // picklist value -> index in spec.Picklist
+	folded  map[string]int // the same, case folded, and labels
 }
 
 // New returns the converter of a field. It panics on a type that is not Supported: a caller checks a field map first.
-func New(spec Spec) *Converter {
-	c := &Converter{spec: spec, kind: kinds[spec.Type]}
+func New(spec Spec, options Options) *Converter {
+	c := &Converter{spec: spec, options: options, kind: kinds[spec.Type]}
 	if c.kind == unsupported {
 		panic(fmt.Sprintf("values: field %s has type %q, which text cannot become", spec.Name, spec.Type))
 	}
-	if c.kind == picklist || c.kind == multipicklist {
+	if len(spec.Picklist) > 0 {
 		c.exact = make(map[string]int, len(spec.Picklist))
 		c.folded = make(map[string]int, len(spec.Picklist))
 		for i, v := range spec.Picklist {
 			putNew(c.exact, v, i)
-			putNew(c.folded, strings.ToLower(Clean(v)), i)
+			putNew(c.folded, Fold(v), i)
+		}
+		for i, label := range spec.Labels { // a value comes before a label
+			if i < len(spec.Picklist) {
+				putNew(c.folded, Fold(label), i)
+			}
 		}
 	}
 	return c
@@ -142,8 +160,11 @@ func putNew(m map[string]int, key string, i int) {
 }
 
 // Convert returns the canonical spelling of in, the empty string where in is blank (Salesforce knows no empty value but
-// null), or the problem that stands against it.
-func (c *Converter) Convert(in string) (string, *Problem) {
+// null), or the problem that stands against it. A problem of scope NOTE stands against nothing: it comes with the value.
+func (c *Converter) Convert(in string) (string, *Problem) { return c.ConvertIn(in, "") }
+
+// ConvertIn is Convert for phone numbers that may name no country: region is the one that they are of, such as DE.
+func (c *Converter) ConvertIn(in, region string) (string, *Problem) {
 	s := in
 	if plain(s) {
 		s = strings.TrimSpace(s)
@@ -163,8 +184,16 @@ func (c *Converter) Convert(in string) (string, *Problem) {
 	if s == clearMark {
 		return "", c.clears()
 	}
+	if c.spec.Place != NoPlace {
+		return c.place(s)
+	}
 	switch c.kind {
-	case line, text:
+	case line:
+		if c.options.Phones > PhoneKeep {
+			return c.phone(s, region)
+		}
+		return c.fit(s)
+	case text:
 		return c.fit(s)
 	case email:
 		return c.email(s)
@@ -199,6 +228,9 @@ func (c *Converter) clears() *Problem {
 
 // Clean returns s composed (NFC) and without white space around it: the form in which text is compared.
 func Clean(s string) string { return strings.TrimSpace(norm.NFC.String(s)) }
+
+// Fold returns s as texts are compared that differ in nothing that Salesforce tells apart: cleaned, and lower case.
+func Fold(s string) string { return strings.ToLower(Clean(s)) }
 
 // plain reports whether s is printable ASCII, tabs included: text that needs no more than trimming.
 func plain(s string) bool {
@@ -244,22 +276,13 @@ func (c *Converter) fit(s string) (string, *Problem) {
 	if c.spec.Length <= 0 || len(s) <= c.spec.Length {
 		return s, nil
 	}
-	if n := units(s); n > c.spec.Length {
+	if n := Units(s); n > c.spec.Length {
+		if c.options.Cut {
+			return c.cut(s, n)
+		}
 		return "", c.problem(CodeTooLong, "the value has %d characters and the field takes %d (%s): shorten it in the Catalog", n, c.spec.Length, Clip(s))
 	}
 	return s, nil
-}
-
-// units counts UTF-16 code units, which is the stricter of the ways in which Salesforce may count characters.
-func units(s string) int {
-	n := 0
-	for _, r := range s {
-		n++
-		if r > 0xffff {
-			n++
-		}
-	}
-	return n
 }
 
 func (c *Converter) problem(code, format string, args ...any) *Problem {

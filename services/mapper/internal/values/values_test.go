@@ -150,7 +150,15 @@ func TestConvert(t *testing.T) {
 		{"double", "-", "", values.CodeInvalidNumber},
 		{"double", "+.", "", values.CodeInvalidNumber},
 		{"double", "1,5", "", values.CodeInvalidNumber},
-		{"double", "1E2", "", values.CodeInvalidNumber},
+		{"double", "1E2", "100", ""},
+		{"double", "1.5e1", "15", ""},
+		{"double", "125e-3", "0.125", ""},
+		{"double", "1E", "", values.CodeInvalidNumber},
+		{"double", "E5", "", values.CodeInvalidNumber},
+		{"double", "1E999999999999", "", values.CodeInvalidNumber},
+		{"int", "1E5", "100000", ""},
+		{"currency", "1.234,5", "", values.CodeInvalidNumber},
+		{"currency", "1,234.5", "", values.CodeInvalidNumber},
 		{"double", "NaN", "", values.CodeInvalidNumber},
 		{"double", "1.2.3", "", values.CodeInvalidNumber},
 		{"double", "٣", "", values.CodeInvalidNumber},
@@ -175,8 +183,11 @@ func TestConvert(t *testing.T) {
 		{"datetime", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000Z", ""},
 		{"datetime", "2026-01-02T03:04:05.999+02:00", "2026-01-02T01:04:05.000Z", ""},
 		{"datetime", "2026-01-02T03:04:05.000+0000", "2026-01-02T03:04:05.000Z", ""},
-		{"datetime", "2026-01-02", "", values.CodeInvalidDatetime},
-		{"datetime", "2026-01-02 03:04:05", "", values.CodeInvalidDatetime},
+		{"datetime", "2026-01-02", "2026-01-02T00:00:00.000Z", ""},
+		{"datetime", "2026-01-02 03:04:05", "2026-01-02T03:04:05.000Z", ""},
+		{"datetime", "2026-01-02T03:04", "2026-01-02T03:04:00.000Z", ""},
+		{"datetime", "02.01.2026", "", values.CodeInvalidDatetime},
+		{"datetime", "2026-02-30", "", values.CodeInvalidDatetime},
 		{"datetime", "1700-01-01T00:00:00+02:00", "", values.CodeInvalidDatetime},
 		{"time", "8:30", "08:30:00.000Z", ""},
 		{"time", "08:30:15.25", "08:30:15.250Z", ""},
@@ -193,7 +204,7 @@ func TestConvert(t *testing.T) {
 		t.Run(tt.spec+"/"+values.Clip(tt.in), func(t *testing.T) {
 			t.Parallel()
 			spec := specs[tt.spec]
-			got, p := values.New(spec).Convert(tt.in)
+			got, p := values.New(spec, values.Options{}).Convert(tt.in)
 			code := ""
 			if p != nil {
 				code = p.Code
@@ -223,7 +234,7 @@ func TestMessagesHoldFortyCharactersAtMost(t *testing.T) {
 	t.Parallel()
 	secret := strings.Repeat("ж", 40) + "SECRET" + strings.Repeat("y", 300)
 	for name, spec := range specs {
-		if _, p := values.New(spec).Convert(secret); p != nil && strings.Contains(p.Message, "SECRET") {
+		if _, p := values.New(spec, values.Options{}).Convert(secret); p != nil && strings.Contains(p.Message, "SECRET") {
 			t.Errorf("%s: message shows more than 40 characters: %s", name, p.Message)
 		}
 	}
@@ -287,7 +298,7 @@ func TestConvertingACanonicalValueGivesItselfAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, uint64(len(name))))
-			c := values.New(spec)
+			c := values.New(spec, values.Options{})
 			for range 5000 {
 				var in strings.Builder
 				for range r.IntN(6) {
@@ -313,7 +324,7 @@ func FuzzConvert(f *testing.F) {
 	}
 	fields := make([]field, 0, len(specs))
 	for _, spec := range specs {
-		fields = append(fields, field{spec, values.New(spec)})
+		fields = append(fields, field{spec, values.New(spec, values.Options{})})
 	}
 	f.Fuzz(func(t *testing.T, in string) {
 		for _, one := range fields {
