@@ -3,6 +3,7 @@ package token_test
 import (
 	"context"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -25,7 +26,13 @@ import (
 	"github.com/catalogsync/catalogsync/simulator"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(victimEnv) != "" {
+		victim()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // quick are limits with which nobody waits for long, but long enough for a slow machine to live.
 func quick() token.Options {
@@ -111,11 +118,17 @@ func (o *office) events(t testing.TB) map[string]int64 {
 // world is a simulated org whose refresh tokens rotate, and the bus of the auth processes.
 type world struct {
 	sim     *simulator.Server
-	nats    *testkit.Server
+	nats    interface{ Bus(t testing.TB) *bus.Bus }
 	keyFile string
 }
 
 func newWorld(t testing.TB) *world {
+	t.Helper()
+	return worldOn(t, testkit.NATS(t))
+}
+
+// worldOn is newWorld on a given NATS server.
+func worldOn(t testing.TB, nats interface{ Bus(t testing.TB) *bus.Bus }) *world {
 	t.Helper()
 	sim, err := simulator.Start(simulator.Options{Rotation: true, ClientSecret: "S3cr3t-canary-77d1f0c2"})
 	if err != nil {
@@ -126,7 +139,7 @@ func newWorld(t testing.TB) *world {
 			t.Error(err)
 		}
 	})
-	return &world{sim: sim, nats: testkit.NATS(t), keyFile: filepath.Join(t.TempDir(), "key")}
+	return &world{sim: sim, nats: nats, keyFile: filepath.Join(t.TempDir(), "key")}
 }
 
 // office opens an auth process with a connection to NATS of its own.
@@ -181,3 +194,12 @@ type clock struct{ offset atomic.Int64 }
 
 func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.offset.Load())) }
 func (c *clock) forward(d time.Duration) { c.offset.Add(int64(d)) }
+
+// revoke ends a token at the org, as its admin would.
+func (w *world) revoke(t testing.TB, tok config.Secret) {
+	t.Helper()
+	policy := salesforce.HostPolicy{AllowDev: []string{w.sim.URL}}
+	if err := oauth.New(salesforce.NewOAuthClient(policy), policy).Revoke(t.Context(), w.sim.URL, tok); err != nil {
+		t.Fatal(err)
+	}
+}
