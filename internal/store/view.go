@@ -24,3 +24,9 @@ func (v *View[T]) Get(ctx context.Context, key string) (T, uint64, error) {
 	}
 	return value, rev, err
 }
+
+// Existing returns a bucket that another package has made, for work on its records that their owner leaves to it. Nothing
+// is asked yet: calls fail with reason "no_stream" while the bucket is missing.
+func Existing[T any](b *bus.Bus, bucket string) *Bucket[T] {
+	return &Bucket[T]{bus: b, name: bucket, stream: "KV_" + bucket, prefix: "$KV." + bucket + "."}
+}

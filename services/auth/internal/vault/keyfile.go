@@ -1,26 +1,44 @@
 package vault
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/aead/subtle"
-	"github.com/tink-crypto/tink-go/v2/tink"
 )
+
+// KeyEncrypter is the key that wraps the key set: one in a file, see [ReadKeyFile], or one that a key management service
+// holds. It is [github.com/tink-crypto/tink-go/v2/tink.AEAD], which the clients of such services offer; another one is
+// given to [New] in its place.
+//
+// What is asked of it, and tested by the package vaulttest: Decrypt returns what was given to Encrypt of the same key, in
+// another process too, when the associated data is the same, and an error, never other bytes, when the ciphertext, the
+// associated data or the key is another. The same plaintext is encrypted differently each time. Values have a few
+// kilobytes. Both are safe for concurrent use. They are called when a process starts and when the key set changes, not for
+// every value, and may take seconds.
+type KeyEncrypter interface {
+	Encrypt(plaintext, associatedData []byte) ([]byte, error)
+	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
+}
 
 // keySize is the size of a key file's key: AES-256.
 const keySize = 32
 
 var errNoKey = errors.New("no key file")
 
-// readKey reads a key file: 32 bytes in base64. The error is errNoKey when there is none.
-func readKey(path string) (tink.AEAD, error) {
+// ReadKeyFile reads a key file: 32 bytes in base64.
+func ReadKeyFile(path string) (KeyEncrypter, error) { return readKey(path) }
+
+// readKey is ReadKeyFile; the error is errNoKey when there is none.
+func readKey(path string) (KeyEncrypter, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoKey
@@ -42,10 +60,53 @@ func readKey(path string) (tink.AEAD, error) {
 	return subtle.NewAESGCM(key)
 }
 
+// Load is [New] with the key in keyFile. Where create is set it makes the file, but never beside a key set that another
+// file wrapped.
+func Load(ctx context.Context, sets KeySets, keyFile string, create bool) (*Vault, error) {
+	return LoadFiles(ctx, sets, keyFile, "", create, nil)
+}
+
+// LoadFiles is [Load] while the key file is being changed: previousFile, where it is not empty, is the one that wrapped the
+// key set until now.
+func LoadFiles(ctx context.Context, sets KeySets, keyFile, previousFile string, create bool, log *slog.Logger) (*Vault, error) {
+	kek, err := readKey(keyFile)
+	if errors.Is(err, errNoKey) {
+		_, revision, lerr := sets.Load(ctx)
+		switch {
+		case lerr != nil:
+			return nil, fmt.Errorf("load the key set: %w", lerr)
+		case revision > 0:
+			return nil, fmt.Errorf("key file %s is missing, and what is stored can be opened with it alone: put it back from its backup", keyFile)
+		case !create:
+			return nil, fmt.Errorf("key file %s is missing: make one with: (umask 077; openssl rand -base64 32 >%s)", keyFile, keyFile)
+		}
+		kek, err = createKey(keyFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o := Options{Key: kek, Log: log}
+	if previousFile != "" {
+		if o.Previous, err = readKey(previousFile); errors.Is(err, errNoKey) {
+			return nil, fmt.Errorf("the previous key file %s is missing: put it there, or leave it out when every process has been started with the new one", previousFile)
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	v, err := New(ctx, sets, o)
+	if errors.Is(err, ErrWrongKey) && previousFile != "" {
+		return nil, fmt.Errorf("neither key file %s nor the previous one %s has wrapped the stored key set: put back the file that belongs to this data", keyFile, previousFile)
+	}
+	if errors.Is(err, ErrWrongKey) {
+		return nil, fmt.Errorf("key file %s is not the one that wrapped the stored key set: put back the file that belongs to this data", keyFile)
+	}
+	return v, err
+}
+
 // createKey makes a key file that its owner alone may read. It is on the disk, under its name, before it is used: a
 // key set wrapped by a key that a crash took away would be lost. When another process makes the file at the same time,
 // that one counts.
-func createKey(path string) (tink.AEAD, error) {
+func createKey(path string) (KeyEncrypter, error) {
 	key := make([]byte, keySize)
 	_, _ = rand.Read(key) // never fails
 	if err := writeKey(path, base64.StdEncoding.EncodeToString(key)+"\n"); err != nil {

@@ -4,35 +4,60 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/tink-crypto/tink-go/v2/aead/subtle"
+
 	"github.com/catalogsync/catalogsync/services/auth/internal/vault"
+	"github.com/catalogsync/catalogsync/services/auth/internal/vault/vaulttest"
 )
 
 // shelf keeps a key set in memory.
 type shelf struct {
-	mu  sync.Mutex
-	set []byte
+	mu       sync.Mutex
+	wraps    [][]byte
+	revision uint64
+	cursor   vault.Cursor
 }
 
-func (s *shelf) Load(context.Context) ([]byte, bool, error) {
+func (s *shelf) Load(context.Context) ([][]byte, uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return bytes.Clone(s.set), s.set != nil, nil
+	return slices.Clone(s.wraps), s.revision, nil
 }
 
-func (s *shelf) Create(_ context.Context, set []byte) (bool, error) {
+func (s *shelf) Store(_ context.Context, wraps [][]byte, revision uint64) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.set != nil {
-		return false, nil
+	if s.revision != revision {
+		return 0, vault.ErrRaced
 	}
-	s.set = bytes.Clone(set)
-	return true, nil
+	s.wraps, s.revision = slices.Clone(wraps), revision+1
+	return s.revision, nil
+}
+
+func (s *shelf) Watch(context.Context) iter.Seq2[uint64, error] {
+	return func(func(uint64, error) bool) {}
+}
+
+func (s *shelf) Cursor(context.Context) (vault.Cursor, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cursor, nil
+}
+
+func (s *shelf) SaveCursor(_ context.Context, c vault.Cursor) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cursor = c
+	return nil
 }
 
 func open(t *testing.T, s *shelf, file string) *vault.Vault {
@@ -113,6 +138,138 @@ func TestSealedValuesDoNotMove(t *testing.T) {
 			t.Errorf("the value opened for %s", name)
 		}
 	}
+}
+
+// TestSwapsAreRefused puts every value in the place of every other one, with and without the label that stands beside it.
+func TestSwapsAreRefused(t *testing.T) {
+	t.Parallel()
+	v := open(t, &shelf{}, filepath.Join(t.TempDir(), "key"))
+	var labels []vault.Label
+	var boxes [][]byte
+	for _, purpose := range []string{"web_server", "signing_key", "data_key"} {
+		for _, tenant := range []string{"acme", "umbrella", ""} {
+			for _, connection := range []string{"con_1", "con_2", ""} {
+				for _, version := range []int64{1, 2, 1 << 40} {
+					l := vault.Label{Purpose: purpose, Tenant: tenant, Connection: connection, Version: version}
+					box, err := v.Seal(plain, l)
+					if err != nil {
+						t.Fatal(err)
+					}
+					labels, boxes = append(labels, l), append(boxes, box)
+				}
+			}
+		}
+	}
+	const ciphertext = 12 + 16 + 5 // nonce, tag and prefix
+	body := func(box []byte) []byte { return box[len(box)-ciphertext-len(plain):] }
+	for i, l := range labels {
+		for j, box := range boxes {
+			forged := append(bytes.Clone(boxes[i][:len(boxes[i])-len(body(boxes[i]))]), body(box)...)
+			_, err := v.Open(box, l)
+			_, ferr := v.Open(forged, l)
+			if i != j && (err == nil || ferr == nil) {
+				t.Errorf("the value of %+v opened as %+v: %v, %v", labels[j], l, err, ferr)
+			}
+			if i == j && (err != nil || ferr != nil) {
+				t.Errorf("the value of %+v does not open: %v, %v", l, err, ferr)
+			}
+		}
+	}
+}
+
+// TestKinds tests the kinds of keys that wrap the key set: a file, and what a key management service looks like.
+func TestKinds(t *testing.T) {
+	t.Parallel()
+	t.Run("file", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		for _, name := range []string{"one", "two"} {
+			text := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte(name)[:1], 32))
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		vaulttest.Run(t, func(t *testing.T, name string) vault.KeyEncrypter {
+			k, err := vault.ReadKeyFile(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k
+		})
+	})
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		vaulttest.Run(t, func(t *testing.T, name string) vault.KeyEncrypter { return service(t, name) })
+	})
+}
+
+// service is a key management service in memory.
+func service(t *testing.T, name string) vault.KeyEncrypter {
+	t.Helper()
+	k, err := subtle.NewXChaCha20Poly1305(bytes.Repeat([]byte(name)[:1], 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// TestTheKeyMayBeAnyKind wraps the key set without a file.
+func TestTheKeyMayBeAnyKind(t *testing.T) {
+	t.Parallel()
+	s := &shelf{}
+	sealed := seal(t, start(t, s, vault.Options{Key: service(t, "one")}))
+	if got, err := start(t, s, vault.Options{Key: service(t, "one")}).Open(sealed, label); err != nil || !bytes.Equal(got, plain) {
+		t.Errorf("opened %q, %v", got, err)
+	}
+	if _, err := vault.New(t.Context(), s, vault.Options{Key: service(t, "two")}); !errors.Is(err, vault.ErrWrongKey) {
+		t.Errorf("with another key: %v", err)
+	}
+}
+
+func start(t *testing.T, s *shelf, o vault.Options) *vault.Vault {
+	t.Helper()
+	v, err := vault.New(t.Context(), s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// TestTheKeyThatWrapsIsReplaced goes through a change of the key, one process after the other, and crashes in between.
+func TestTheKeyThatWrapsIsReplaced(t *testing.T) {
+	t.Parallel()
+	s := &shelf{}
+	old, next := service(t, "old"), service(t, "new")
+	opens := func(v *vault.Vault, sealed []byte) {
+		t.Helper()
+		if got, err := v.Open(sealed, label); err != nil || !bytes.Equal(got, plain) {
+			t.Errorf("opened %q, %v", got, err)
+		}
+	}
+	first := start(t, s, vault.Options{Key: old})
+	sealed := seal(t, first)
+	second := start(t, s, vault.Options{Key: next, Previous: old})
+	opens(second, sealed)
+	// The first process crashes and starts as it was; the new wrap stays.
+	first = start(t, s, vault.Options{Key: old})
+	opens(first, sealed)
+	opens(first, seal(t, second))
+	opens(start(t, s, vault.Options{Key: next, Previous: old}), sealed)
+	if len(s.wraps) != 2 {
+		t.Errorf("the key set is wrapped %d times, want once by each key", len(s.wraps))
+	}
+	// All have the new key; the first start without the old one takes the old wrap away.
+	opens(start(t, s, vault.Options{Key: next}), sealed)
+	if len(s.wraps) != 1 {
+		t.Errorf("the key set is wrapped %d times", len(s.wraps))
+	}
+	if _, err := vault.New(t.Context(), s, vault.Options{Key: old}); !errors.Is(err, vault.ErrWrongKey) {
+		t.Errorf("with the old key: %v", err)
+	}
+	if _, err := vault.New(t.Context(), s, vault.Options{Key: service(t, "x"), Previous: old}); !errors.Is(err, vault.ErrWrongKey) {
+		t.Errorf("with keys that are not known: %v", err)
+	}
+	opens(start(t, s, vault.Options{Key: old, Previous: next}), sealed) // and back
 }
 
 func TestKeyFiles(t *testing.T) {
