@@ -115,7 +115,7 @@ func (p *program) root() *cobra.Command {
 	}
 	group("start", p.demoCommand(), p.serveCommand())
 	group("setup", p.peopleCommand(), p.linkCommand(), p.testCommand(), p.doctorCommand(), p.mapCommand())
-	group("runs", p.planCommand(), p.runCommand(), p.runsCommand(), p.whyCommand(), p.scheduleCommand(), p.statusCommand())
+	group("runs", p.planCommand(), p.runCommand(), p.runsCommand(), p.undoCommand(), p.whyCommand(), p.scheduleCommand(), p.statusCommand())
 	group("admin", p.tokenCommand(), p.versionCommand())
 	root.SetHelpCommandGroupID("admin")
 	root.SetCompletionCommandGroupID("admin")
