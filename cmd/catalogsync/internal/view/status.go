@@ -119,44 +119,22 @@ func Connection(s Style, c *authv1.Connection) string {
 	)
 }
 
-// FieldMap shows what goes where. added are targets that were added because they are mandatory.
-func FieldMap(s Style, m *mapperv1.FieldMap, added []string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s  version %d, %s", s.Paint(Bold, Clean(m.GetObject())), m.GetVersion(), matchedBy(m))
-	if m.GetAuthor() != "" {
-		fmt.Fprintf(&b, ", saved by %s", Clean(m.GetAuthor()))
-	}
-	if m.GetSavedAt() != nil {
-		fmt.Fprintf(&b, ", %s", s.Time(m.GetSavedAt()))
-	}
-	b.WriteString("\n\n")
-	t := table{columns: []column{{title: "CATALOG"}, {}, {title: "SALESFORCE", whole: true}, {title: "TYPE", drop: 1}, {title: "DEFAULT"}, {}}, indent: 2}
-	for _, p := range m.GetPairs() {
-		kind := p.GetType()
-		if p.GetLength() > 0 {
-			kind += fmt.Sprintf("(%d)", p.GetLength())
-		}
-		note := ""
-		if slices.Contains(added, p.GetTarget()) {
-			note = "added: mandatory"
-		}
-		t.addTones(cell{text: p.GetSource()}, cell{"->", Dim}, cell{text: p.GetTarget()}, cell{kind, Dim}, cell{text: p.GetDefaultValue()}, cell{note, Dim})
-	}
-	b.WriteString(t.String(s))
-	return b.String()
-}
-
 // Tokens lists API tokens.
 func Tokens(s Style, tokens []*gatewayv1.ApiToken) string {
 	t := table{columns: []column{
-		{title: "ID", whole: true}, {title: "NAME"}, {title: "TENANT"}, {title: "ROLE", whole: true}, {title: "MADE", whole: true, drop: 1}, {title: "ENDS", whole: true},
+		{title: "ID", whole: true}, {title: "NAME"}, {title: "TENANT"}, {title: "ROLE", whole: true}, {title: "MADE", whole: true, drop: 2}, {title: "BY", drop: 1},
+		{title: "LAST USED", whole: true}, {title: "ENDS", whole: true},
 	}}
 	for _, tok := range tokens {
 		ends := "never"
 		if tok.GetExpiresAt() != nil {
 			ends = s.minute(tok.GetExpiresAt())
 		}
-		t.add(tok.GetId(), tok.GetName(), tok.GetTenant(), Word(tok.GetRole()), s.minute(tok.GetCreatedAt()), ends)
+		used := "never"
+		if tok.GetLastUsedAt() != nil {
+			used = s.minute(tok.GetLastUsedAt())
+		}
+		t.add(tok.GetId(), tok.GetName(), tok.GetTenant(), Word(tok.GetRole()), s.minute(tok.GetCreatedAt()), tok.GetAuthor(), used, ends)
 	}
 	return t.String(s)
 }
