@@ -9,6 +9,7 @@ import (
 
 	"github.com/catalogsync/catalogsync/internal/event"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/allocation"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/conduct"
 )
 
@@ -45,7 +46,7 @@ type Config struct {
 // DefaultConfig returns the settings that nobody has to think about. The directory has no default.
 func DefaultConfig() Config {
 	return Config{
-		Slots: 4, LeaseTTL: 6 * time.Second, Sweep: time.Second, UnknownWait: 10*time.Minute + 30*time.Second, MaxRunAge: 24 * time.Hour,
+		Slots: 4, LeaseTTL: 6 * time.Second, Sweep: time.Second, UnknownWait: 10*time.Minute + 30*time.Second, MaxRunAge: 48 * time.Hour,
 		MaxFailures: 12, APIVersion: "67.0", Retention: 90 * 24 * time.Hour, MaxBytes: 16 << 30,
 	}
 }
@@ -57,7 +58,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.LeaseTTL, "lease-ttl", c.LeaseTTL, "how long a task stays with a worker that says nothing; the same for all workers")
 	fs.DurationVar(&c.Sweep, "sweep", c.Sweep, "how often open runs are looked through for what is missing")
 	fs.DurationVar(&c.UnknownWait, "unknown-wait", c.UnknownWait, "how long Salesforce may be at work on a call whose answer was lost; it ends any request after 10m, and clocks of workers may differ a little")
-	fs.DurationVar(&c.MaxRunAge, "max-run-age", c.MaxRunAge, "when a run that has not ended is ended")
+	fs.DurationVar(&c.MaxRunAge, "max-run-age", c.MaxRunAge, "when a run that has not ended is ended; the time for which it is held does not count, that for which it waits for API calls does")
 	fs.IntVar(&c.MaxFailures, "max-failures", c.MaxFailures, "how many attempts of one task may fail before its run ends")
 	fs.StringVar(&c.APIVersion, "api-version", c.APIVersion, "Salesforce API `version`")
 	fs.BoolVar(&c.AllowGovernment, "allow-government-hosts", c.AllowGovernment, "admit orgs at .my.salesforce.mil and .my.sfcrmproducts.cn")
@@ -103,6 +104,8 @@ func (c Config) streams() event.Retention {
 	return event.Retention{Outcomes: c.Retention, MaxBytes: c.MaxBytes / 10 * 9}
 }
 
-func (c Config) conducting() conduct.Options {
-	return conduct.Options{Limits: conduct.DefaultLimits(), InFlight: 8, MaxAge: c.MaxRunAge, SmallRun: 2000}
+func (c Config) conducting(allocations *allocation.Book) conduct.Options {
+	return conduct.Options{
+		Limits: conduct.DefaultLimits(), InFlight: 8, MaxAge: c.MaxRunAge, SmallRun: 2000, Allocations: allocations,
+	}
 }

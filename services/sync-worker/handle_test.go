@@ -31,7 +31,7 @@ func worker(t *testing.T, maxFailures int) *Service {
 	log := testkit.Logger(t)
 	return &Service{
 		cfg: Config{MaxFailures: maxFailures}, log: log, bus: b, ledger: led, tel: telemetry.Providers{}.OrNoop(),
-		conductor: conduct.New(led, b, log, Config{}.conducting()), nudge: make(chan struct{}, 1),
+		conductor: conduct.New(led, b, log, Config{}.conducting(nil)), nudge: make(chan struct{}, 1),
 		runner: &stage.Runner{Log: log, Bus: b, Ledger: led, Settings: stage.Settings{MaxFailures: maxFailures}},
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/catalogsync/catalogsync/internal/event"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/allocation"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/conduct"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/directory"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/directory/backend"
@@ -58,14 +59,16 @@ type Service struct {
 	tel       telemetry.Providers
 	ledger    *ledger.Ledger
 	directory directory.Directory
-	conductor *conduct.Conductor
-	runner    *stage.Runner
-	runs      *runrpc.Runs
-	objects   *runrpc.Objects
-	doctor    *doctor.Service
-	why       *why.Service
-	people    *directoryrpc.Server
-	nudge     chan struct{}
+	// allocations count what orgs have had
+	allocations *allocation.Book
+	conductor   *conduct.Conductor
+	runner      *stage.Runner
+	runs        *runrpc.Runs
+	objects     *runrpc.Objects
+	doctor      *doctor.Service
+	why         *why.Service
+	people      *directoryrpc.Server
+	nudge       chan struct{}
 }
 
 // New opens ledger and directory. It starts nothing and listens nowhere. Close releases what it opened.
@@ -87,18 +90,22 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sync-worker: open the ledger: %w", err)
 	}
+	allocations, err := allocation.Open(ctx, deps.Bus, cfg.MaxBytes/1000, nil)
+	if err != nil {
+		return nil, fmt.Errorf("sync-worker: open the counts of API calls: %w", err)
+	}
 	dir, err := backend.Open(ctx, cfg.Directory)
 	if err != nil {
 		return nil, fmt.Errorf("sync-worker: open the directory: %w", err)
 	}
 	tel := deps.Telemetry.OrNoop()
 	s := &Service{
-		cfg: cfg, log: deps.Log, bus: deps.Bus, tel: tel, ledger: led, directory: dir,
-		conductor: conduct.New(led, deps.Bus, deps.Log, cfg.conducting()), nudge: make(chan struct{}, 1),
+		cfg: cfg, log: deps.Log, bus: deps.Bus, tel: tel, ledger: led, directory: dir, allocations: allocations,
+		conductor: conduct.New(led, deps.Bus, deps.Log, cfg.conducting(allocations)), nudge: make(chan struct{}, 1),
 		people: directoryrpc.New(dir, deps.Log),
 	}
 	settings := stage.Settings{
-		Limits: cfg.conducting().Limits, UnknownWait: cfg.UnknownWait, LookupMax: 2000, APIVersion: cfg.APIVersion,
+		Limits: cfg.conducting(allocations).Limits, UnknownWait: cfg.UnknownWait, LookupMax: 2000, APIVersion: cfg.APIVersion,
 		MaxFailures: cfg.MaxFailures,
 	}
 	observer, err := newObserver(tel)
@@ -109,6 +116,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	s.runner = &stage.Runner{
 		Log: deps.Log, Bus: deps.Bus, Ledger: led, Directory: dir, Mapper: deps.Mapper, FieldMaps: deps.FieldMaps,
 		Tokens: deps.Tokens, HTTP: httpClient, Policy: cfg.policy(), Settings: settings, OnCall: observer.call,
+		Allocations: allocations,
 	}
 	s.runs = &runrpc.Runs{
 		Ledger: led, Bus: deps.Bus, Conductor: s.conductor, Connections: deps.Connections, FieldMaps: deps.FieldMaps, Log: deps.Log,
@@ -160,7 +168,7 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 	}
 	// Slots of their own keep small runs from waiting behind large ones.
-	return app.Run(ctx, s.sweep, consume(event.LaneSmall, max(1, s.cfg.Slots/2)), consume(event.LaneLarge, s.cfg.Slots))
+	return app.Run(ctx, s.sweep, s.consumeUnlinked, consume(event.LaneSmall, max(1, s.cfg.Slots/2)), consume(event.LaneLarge, s.cfg.Slots))
 }
 
 // wake makes the sweeper look at once.
@@ -178,9 +186,17 @@ func (s *Service) sweep(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			fctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBack)
+			defer cancel()
+			if err := s.allocations.Flush(fctx, true); err != nil {
+				s.log.WarnContext(fctx, "note API calls", telemetry.Err(err))
+			}
 			return nil
 		case <-timer.C:
 		case <-s.nudge:
+		}
+		if err := s.allocations.Flush(ctx, false); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "note API calls", telemetry.Err(err))
 		}
 		next, err := s.conductor.Sweep(ctx)
 		if err != nil && ctx.Err() == nil {

@@ -38,6 +38,8 @@ type Record struct {
 	Used int64     `json:"used,omitempty"`
 	Max  int64     `json:"max,omitempty"`
 	At   time.Time `json:"at,omitzero"`
+	// Refused is when the org last refused a call because its allocation was used up.
+	Refused time.Time `json:"refused,omitzero"`
 }
 
 // Limits say what may be used. Shares are of the org's allocation; a negative one means no limit.
@@ -137,13 +139,19 @@ func (b *Book) Saw(id string, used, limit int64) {
 	o.record.Used, o.record.Max, o.record.At, o.news = used, limit, b.now(), true
 }
 
-// UsedUp notes that the org has refused a call because its allocation is used up.
-func (b *Book) UsedUp(id string) {
+// UsedUp notes that the org has refused a call because its allocation is used up, and says how long to wait.
+func (b *Book) UsedUp(id string) *Wait {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	o := b.org(id)
-	o.record.Max = max(o.record.Max, 1)
-	o.record.Used, o.record.At, o.news = o.record.Max, b.now(), true
+	o, now := b.org(id), b.now()
+	o.record.Refused, o.news = now, true
+	return refused(now)
+}
+
+func refused(at time.Time) *Wait {
+	until := at.Add(probeEvery)
+	return &Wait{Until: until, Reason: fmt.Sprintf(
+		"The org refuses further API calls: those of 24 hours are used up. The run asks again at %s.", until.UTC().Format("15:04 MST"))}
 }
 
 // Allow returns a *Wait when no call may be made now. Other errors are of the store.
@@ -155,6 +163,9 @@ func (b *Book) Allow(ctx context.Context, id string, lim Limits) error {
 	defer b.mu.Unlock()
 	o, now := b.org(id), b.now()
 	r := o.record
+	if now.Before(r.Refused.Add(probeEvery)) {
+		return refused(r.Refused)
+	}
 	if r.Max <= 0 {
 		return nil // the first answer will say
 	}
@@ -248,11 +259,19 @@ func (b *Book) refresh(ctx context.Context, id string, lim Limits) error {
 	return nil
 }
 
+// learn takes over what another record knows better.
+func (r *Record) learn(from Record) {
+	if from.At.After(r.At) {
+		r.Used, r.Max, r.At = from.Used, from.Max, from.At
+	}
+	if from.Refused.After(r.Refused) {
+		r.Refused = from.Refused
+	}
+}
+
 // take takes in what the bucket holds.
 func (o *org) take(r Record, now time.Time) {
-	if o.record.At.After(r.At) {
-		r.Used, r.Max, r.At = o.record.Used, o.record.Max, o.record.At
-	}
+	r.learn(o.record)
 	o.record, o.read = r, now
 }
 
@@ -267,8 +286,8 @@ func (b *Book) flush(ctx context.Context, id string) error {
 	b.mu.Unlock()
 	r, err := b.bucket.Upsert(ctx, store.Key(id), func(r Record, _ bool) (Record, error) {
 		r.Hours = sum(r.Hours, pending, now)
-		if news && known.At.After(r.At) {
-			r.Used, r.Max, r.At = known.Used, known.Max, known.At
+		if news {
+			r.learn(known)
 		}
 		return r, nil
 	})

@@ -144,6 +144,8 @@ type Checkpoint struct {
 	Polls int `json:"polls,omitempty"`
 	// SentAt is when the call whose answer is not known was sent, by this side's clock.
 	SentAt time.Time `json:"sent_at,omitzero"`
+	// Paused is the number of jobs after which the task slept because rows were locked.
+	Paused int `json:"paused,omitempty"`
 	// Attempted is the number of rows, from the first, that were sent or may have been.
 	Attempted int `json:"attempted,omitempty"`
 }
@@ -233,8 +235,8 @@ type Note struct {
 	Repair  string `json:"repair,omitempty"`
 }
 
-// Revocations are people of whom an earlier plan task's change or outcome does not stand.
-type Revocations map[string]bool
+// Revocations are people of whom an earlier plan task's change or outcome does not stand, with the stage that says so.
+type Revocations map[string]Stage
 
 // Revoked gathers the revocations of a run's tasks; nil for most runs.
 func Revoked(tasks []Task) Revocations {
@@ -247,15 +249,18 @@ func Revoked(tasks []Task) Revocations {
 			all = make(Revocations)
 		}
 		for _, p := range t.Result.Revoked {
-			all[p] = true
+			if t.Stage.order() > all[p].order() {
+				all[p] = t.Stage
+			}
 		}
 	}
 	return all
 }
 
-// Covers reports whether what a stage wrote of a person does not stand.
+// Covers reports whether what a stage wrote of a person does not stand, because a later one says so.
 func (r Revocations) Covers(s Stage, person string) bool {
-	return r != nil && (s == StagePlan || s == StageAdopt) && r[person]
+	by, ok := r[person]
+	return ok && s.order() < by.order()
 }
 
 // Counts are people by outcome, summed over settle records.

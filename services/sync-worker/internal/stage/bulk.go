@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
@@ -17,7 +19,7 @@ import (
 
 // bulkRounds is how many Bulk jobs one task lets run at the most: the first, and others for rows that were locked or left
 // unprocessed.
-const bulkRounds = 5
+const bulkRounds = 1 + lockRounds
 
 // closeTimeout bounds the call that starts a job.
 const closeTimeout = 30 * time.Second
@@ -53,10 +55,25 @@ func (a *applier) bulk(ctx context.Context) error {
 		if left == 0 || d != nil || ran(jobs) >= bulkRounds {
 			return a.conclude(ctx, res, d)
 		}
+		if n := ran(jobs); n > 0 && a.w.task.Checkpoint.Paused < n {
+			return a.pauseBefore(ctx, n)
+		}
 		if err := a.start(ctx, res); err != nil {
 			return err
 		}
 	}
+}
+
+// pauseBefore puts the task to sleep for a little before another job: whoever locked the rows is still at work on them.
+func (a *applier) pauseBefore(ctx context.Context, round int) error {
+	err := a.w.lease.Park(ctx, time.Now().Add(lockPause(round)), func(t *ledger.Task) {
+		t.Checkpoint.Paused = round
+		a.w.progress(t)
+	})
+	if err != nil {
+		return err
+	}
+	return errParked
 }
 
 // ran counts the jobs that were let run. Those that were aborted before, because their worker died, are no rounds.
@@ -73,8 +90,11 @@ func ran(jobs []ledger.BulkJob) int {
 // start makes a job of all rows without a result, uploads them and lets Salesforce begin.
 func (a *applier) start(ctx context.Context, res results) error {
 	spec := salesforce.IngestSpec{Object: a.object, Operation: "update"}
-	if a.creates {
+	switch {
+	case a.creates:
 		spec.Operation, spec.ExternalIDField = "upsert", a.s.keyField()
+	case a.deletes:
+		spec.Operation = "delete"
 	}
 	if err := a.w.lease.Fence(ctx); err != nil {
 		return err
@@ -304,6 +324,9 @@ func (a *applier) columns() []string {
 	if !a.creates {
 		names = append(names, fieldID)
 	}
+	if a.deletes {
+		return names
+	}
 	for _, i := range a.sent {
 		names = append(names, a.targets[i].Field)
 	}
@@ -318,6 +341,9 @@ func (a *applier) cells(c *eventv1.PlannedChange) []salesforce.Cell {
 	cells := make([]salesforce.Cell, 0, len(a.sent)+1)
 	if !a.creates {
 		cells = append(cells, salesforce.Cell{Value: c.GetRecordId(), Set: true})
+	}
+	if a.deletes {
+		return cells
 	}
 	for _, i := range a.sent {
 		v := plan.Cell(c.GetAfter(), i)
@@ -334,7 +360,7 @@ func (a *applier) upload(ctx context.Context, out io.Writer, res results) (int64
 		return 0, err
 	}
 	full := false
-	err = a.each(ctx, func(c *eventv1.PlannedChange) error {
+	err = a.byParent(ctx, func(c *eventv1.PlannedChange) error {
 		if full || !res.open(a.key(c)) {
 			return nil
 		}
@@ -353,6 +379,52 @@ func (a *applier) upload(ctx context.Context, out io.Writer, res results) (int64
 		return 0, err
 	}
 	return csv.Rows(), csv.Flush()
+}
+
+// chunkRows is what Salesforce saves together of a Bulk job, and with that what locks its parents together.
+const chunkRows = 10_000
+
+// byParent hands the task's changes to fn like each, but those of one parent next to each other: in two chunks of a job,
+// which are saved at the same time, they would lock each other out. It reads the changes once for each chunk, and holds
+// one at a time.
+func (a *applier) byParent(ctx context.Context, fn func(*eventv1.PlannedChange) error) error {
+	if !a.hasParents() {
+		return a.each(ctx, fn)
+	}
+	buckets := uint64(max(1, (a.w.task.Input.Rows+chunkRows-1)/chunkRows))
+	for bucket := range buckets {
+		var family []*eventv1.PlannedChange
+		flush := func() error {
+			a.groupByParent(family)
+			for _, c := range family {
+				if err := fn(c); err != nil {
+					return err
+				}
+			}
+			family = family[:0]
+			return nil
+		}
+		err := a.each(ctx, func(c *eventv1.PlannedChange) error {
+			parent := a.parent(c)
+			switch {
+			case parent == "" && bucket == 0:
+				return fn(c)
+			case parent == "" || xxhash.Sum64String(parent)%buckets != bucket:
+				return nil
+			}
+			if family = append(family, c); len(family) < 2*chunkRows {
+				return nil
+			}
+			return flush()
+		})
+		if err == nil {
+			err = flush()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // conclude says how every row ended and settles the task.

@@ -111,7 +111,7 @@ func TestLockedRows(t *testing.T) {
 				t.Errorf("%d effects", wrote)
 			}
 			for id, o := range all {
-				if o.GetKind() == syncv1.OutcomeKind_OUTCOME_KIND_DEFERRED && o.GetCode() != "UNABLE_TO_LOCK_ROW" {
+				if o.GetKind() == syncv1.OutcomeKind_OUTCOME_KIND_DEFERRED && o.GetCode() != "lock" {
 					t.Errorf("%s ended %v", id, o)
 				}
 			}

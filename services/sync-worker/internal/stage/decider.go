@@ -27,8 +27,10 @@ type decider struct {
 	lost    *rows.Rows
 	// contacts are the people of a Lead map who are a Contact already: the Contact's id by e-mail.
 	contacts map[string]string
-	n        ledger.Counts
-	result   ledger.Result
+	// last: no stage comes after this one that could find references.
+	last   bool
+	n      ledger.Counts
+	result ledger.Result
 }
 
 func newDecider(w *work, s *snapshot) *decider {
@@ -209,6 +211,9 @@ func (d *decider) one(ctx context.Context, x subject, m *mapperv1.MappedPerson) 
 		}
 	}
 	if len(c.GetUnresolved()) > 0 {
+		if d.last {
+			return d.changed(ctx, id, x.Record.GetId())
+		}
 		d.n.Pending++
 		return d.pending[action].Add(ctx, c)
 	}

@@ -128,6 +128,16 @@ func (r *Runner) Do(ctx context.Context, run ledger.Run, lease *ledger.Lease) er
 }
 
 func (w *work) do(ctx context.Context) error {
+	if w.run.Kind == ledger.KindUndo {
+		switch w.task.Stage {
+		case ledger.StagePrepare:
+			return w.prepareUndo(ctx)
+		case ledger.StageSnapshot:
+			return w.snapshotUndone(ctx)
+		case ledger.StagePlan:
+			return w.planUndo(ctx)
+		}
+	}
 	switch w.task.Stage {
 	case ledger.StagePrepare:
 		return w.prepare(ctx)
