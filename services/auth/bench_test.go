@@ -3,16 +3,14 @@ package auth_test
 import (
 	"sync/atomic"
 	"testing"
-
-	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
 )
 
-// BenchmarkCachedAccessToken measures GetAccessToken for a token that is known, over gRPC in memory, 32 callers at once
-// per processor.
+// BenchmarkCachedAccessToken measures GetAccessToken for a token that is known, by a worker that holds a lease, over
+// gRPC in memory, 32 callers at once per processor.
 func BenchmarkCachedAccessToken(b *testing.B) {
 	o := newOrg(b, orgA)
 	p := world(b, o)
-	req := &authv1.GetAccessTokenRequest{ConnectionId: p.link(b, "acme", o).GetId()}
+	req := p.ask(b, "acme", p.link(b, "acme", o).GetId(), "")
 	ctx := as(b, "acme")
 	var failed atomic.Int64
 	b.SetParallelism(32)

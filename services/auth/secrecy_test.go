@@ -147,7 +147,7 @@ func TestCredentialsThatWereMovedDoNotOpen(t *testing.T) {
 	}
 	p.stop()
 	p = start(t, b, keyFile, a, z)
-	_, err = p.token(t, "acme", ca.GetId(), "")
+	_, err = p.token(t, "acme", ca.GetId(), tokenOf(orgA, 1))
 	if err == nil || !strings.Contains(err.Error(), "cannot be opened") {
 		t.Errorf("credentials of another tenant: %v", err)
 	}

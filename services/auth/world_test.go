@@ -23,6 +23,8 @@ import (
 	optionsv1 "github.com/catalogsync/catalogsync/gen/catalogsync/options/v1"
 	"github.com/catalogsync/catalogsync/internal/app"
 	"github.com/catalogsync/catalogsync/internal/bus"
+	"github.com/catalogsync/catalogsync/internal/lease"
+	"github.com/catalogsync/catalogsync/internal/lease/leasetest"
 	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/internal/testkit"
 	"github.com/catalogsync/catalogsync/services/auth"
@@ -135,6 +137,10 @@ type process struct {
 	tokens authv1.TokenServiceClient
 	log    *journal
 	stop   func()
+
+	ledger *leasetest.Ledger
+	mu     sync.Mutex
+	held   map[string]lease.Task // by run
 }
 
 // start runs auth on the bus, with the key file, until the test ends or stop is called.
@@ -145,7 +151,7 @@ func start(t testing.TB, b *bus.Bus, keyFile string, orgs ...*org) *process {
 	for _, o := range orgs {
 		cfg.DevOrigins += o.URL + ","
 	}
-	p := &process{log: &journal{}}
+	p := &process{log: &journal{}, ledger: leasetest.Open(t, b), held: map[string]lease.Task{}}
 	level := slog.LevelDebug
 	if _, ok := t.(*testing.B); ok {
 		level = slog.LevelInfo
@@ -206,10 +212,26 @@ func (p *process) link(t testing.TB, tenant string, o *org) *authv1.Connection {
 	return res.GetConnection()
 }
 
+// ask is the request of a worker that holds a task of the tenant at the connection.
+func (p *process) ask(t testing.TB, tenant, connection, rejected string) *authv1.GetAccessTokenRequest {
+	t.Helper()
+	run := "run-" + tenant + "-" + connection
+	p.mu.Lock()
+	held, ok := p.held[run]
+	if !ok {
+		held = p.ledger.Hold(t, tenant, connection, run)
+		p.held[run] = held
+	}
+	p.mu.Unlock()
+	return &authv1.GetAccessTokenRequest{ConnectionId: connection, RejectedAccessToken: rejected, Lease: &authv1.TaskLease{
+		RunId: held.RunID, Stage: held.Stage, Number: int32(held.Number), Epoch: held.Epoch,
+	}}
+}
+
 // token gets an access token, or the error.
 func (p *process) token(t testing.TB, tenant, connection, rejected string) (string, error) {
 	t.Helper()
-	res, err := p.tokens.GetAccessToken(as(t, tenant), &authv1.GetAccessTokenRequest{ConnectionId: connection, RejectedAccessToken: rejected})
+	res, err := p.tokens.GetAccessToken(as(t, tenant), p.ask(t, tenant, connection, rejected))
 	return res.GetAccessToken(), err
 }
 
