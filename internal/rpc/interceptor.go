@@ -24,6 +24,7 @@ type serverInterceptor struct {
 	log          *slog.Logger
 	authenticate func(ctx context.Context, fullMethod string) (context.Context, error)
 	timeout      time.Duration
+	recheck      time.Duration
 	stopping     <-chan struct{}
 }
 
@@ -59,14 +60,10 @@ func (i *serverInterceptor) stream(srv any, ss grpc.ServerStream, info *grpc.Str
 		}
 	}()
 	return i.around(ctx, info.FullMethod, func(ctx context.Context) error {
-		go recheck(ctx, cancel)
+		go i.watch(ctx, cancel)
 		return handler(srv, &serverStream{ServerStream: ss, ctx: ctx})
 	})
 }
-
-// recheckInterval is how often it is asked whether whoever opened a stream may still have it. It is well below the minute
-// in which a stream ends whose token was revoked.
-const recheckInterval = 15 * time.Second
 
 type recheckKey struct{}
 
@@ -76,13 +73,13 @@ func WithRecheck(ctx context.Context, check func(context.Context) error) context
 	return context.WithValue(ctx, recheckKey{}, check)
 }
 
-// recheck ends a stream when its check fails. That the check cannot be made now and then is no reason.
-func recheck(ctx context.Context, cancel context.CancelCauseFunc) {
+// watch ends a stream when its check fails. That the check cannot be made now and then is no reason.
+func (i *serverInterceptor) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	check, ok := ctx.Value(recheckKey{}).(func(context.Context) error)
 	if !ok {
 		return
 	}
-	tick := time.NewTicker(recheckInterval)
+	tick := time.NewTicker(i.recheck)
 	defer tick.Stop()
 	for misses := 0; ; {
 		select {

@@ -30,6 +30,8 @@ const (
 
 	maxHeaderBytes = 16 << 10
 	maxStreams     = 1000
+
+	recheckInterval = 15 * time.Second
 )
 
 // ServerOptions says what is particular about a server. Only Log is required.
@@ -44,6 +46,9 @@ type ServerOptions struct {
 	Health func(context.Context) error
 	// Timeout bounds unary calls that bring no deadline; zero means DefaultTimeout. Streams are never bounded.
 	Timeout time.Duration
+	// Recheck is how often a stream is checked that was opened with [WithRecheck]; zero means every 15 seconds, so that it
+	// ends within a minute after a token was revoked.
+	Recheck time.Duration
 	// MaxStreams is how many calls one connection may have open at once; zero means 1000.
 	MaxStreams uint32
 	// Stopping, when closed, ends the open streams (after a moment), which would otherwise hold up the shutdown. Give
@@ -64,13 +69,16 @@ func NewServer(o ServerOptions) *grpc.Server {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
+	if o.Recheck == 0 {
+		o.Recheck = recheckInterval
+	}
 	if o.MaxStreams == 0 {
 		o.MaxStreams = maxStreams
 	}
 	if o.Credentials == nil {
 		o.Credentials = insecure.NewCredentials()
 	}
-	i := &serverInterceptor{log: o.Log, authenticate: o.Authenticate, timeout: o.Timeout, stopping: o.Stopping}
+	i := &serverInterceptor{log: o.Log, authenticate: o.Authenticate, timeout: o.Timeout, recheck: o.Recheck, stopping: o.Stopping}
 	tel := o.Telemetry.OrNoop()
 	opts := []grpc.ServerOption{
 		grpc.Creds(o.Credentials),
@@ -83,7 +91,7 @@ func NewServer(o ServerOptions) *grpc.Server {
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(o.MaxStreams),
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 15 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			// Clients look the name up again when a connection ends, and so find workers that were added.
 			MaxConnectionAge: 10 * time.Minute,

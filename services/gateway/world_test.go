@@ -22,6 +22,7 @@ import (
 	gatewayv1 "github.com/catalogsync/catalogsync/gen/catalogsync/gateway/v1"
 	optionsv1 "github.com/catalogsync/catalogsync/gen/catalogsync/options/v1"
 	"github.com/catalogsync/catalogsync/internal/app"
+	"github.com/catalogsync/catalogsync/internal/bus"
 	"github.com/catalogsync/catalogsync/internal/config"
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/rpc"
@@ -165,6 +166,7 @@ type world struct {
 	conn   *grpc.ClientConn // to the gateway
 	tokens gatewayv1.ApiTokenServiceClient
 	url    string // of the gateway's HTTP server
+	bus    *bus.Bus
 }
 
 func start(t testing.TB, change ...func(*gateway.Config)) *world {
@@ -192,13 +194,14 @@ func start(t testing.TB, change ...func(*gateway.Config)) *world {
 		return conn
 	}
 	back := dial("others")
+	w.bus = testkit.Bus(t)
 	svc, err := gateway.New(t.Context(), cfg, gateway.Deps{
-		Log: log, Bus: testkit.Bus(t), HTTP: lis, Auth: back, Mapper: back, Scheduler: back, SyncWorker: back,
+		Log: log, Bus: w.bus, HTTP: lis, Auth: back, Mapper: back, Scheduler: back, SyncWorker: back,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := rpc.NewServer(rpc.ServerOptions{Log: log, Authenticate: svc.Authenticate, Health: svc.Health, Stopping: ctx.Done(), Reflection: true})
+	server := rpc.NewServer(rpc.ServerOptions{Log: log, Authenticate: svc.Authenticate, Health: svc.Health, Stopping: ctx.Done(), Reflection: true, Recheck: 20 * time.Millisecond})
 	svc.Register(server)
 	w.conn = dial("gateway")
 	w.tokens = gatewayv1.NewApiTokenServiceClient(w.conn)
