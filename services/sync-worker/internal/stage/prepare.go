@@ -2,11 +2,14 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	salesforcev1 "github.com/catalogsync/catalogsync/gen/catalogsync/salesforce/v1"
@@ -33,40 +36,49 @@ func (w *work) prepare(ctx context.Context) error {
 	if err != nil {
 		return refusal(err, "describe "+w.run.Object)
 	}
-	describe := DescribeProto(described)
 	fm, err := w.FieldMaps.GetFieldMap(ctx, &mapperv1.GetFieldMapRequest{
 		ConnectionId: w.run.ConnectionID, Version: w.run.FieldMapVersion,
 	})
 	if err != nil {
 		return fmt.Errorf("read the field map: %w", err)
 	}
-	drift, err := w.Mapper.CheckFieldMap(ctx, &mapperv1.CheckFieldMapRequest{FieldMap: fm.GetFieldMap(), Describe: describe})
-	if err != nil {
-		return fmt.Errorf("check the field map: %w", err)
+	snap := &syncv1.RunSnapshot{
+		FieldMap: fm.GetFieldMap(), Describe: DescribeProto(described), OrgId: w.run.OrgID, Now: timestamppb.New(time.Now().Truncate(time.Second)),
 	}
-	var texts []string
-	for _, p := range drift.GetProblems() {
-		if p.GetScope() != mapperv1.Scope_SCOPE_PERSON { // such a one concerns single people, whom the plan rejects
-			texts = append(texts, p.GetMessage())
-		}
+	if snap.Related, err = w.describeRelated(ctx, org, snap.GetFieldMap()); err != nil {
+		return err
 	}
-	if len(texts) > 0 {
-		return fail("The org no longer fits the field map; change one of them and run again. %s", strings.Join(texts, " "))
+	prepared := &ledger.Prepared{}
+	if err := w.checkDrift(ctx, snap, prepared); err != nil {
+		return err
 	}
+	if snap.SeveralMatchesOwnerId, err = w.owner(ctx, org, snap.GetFieldMap().GetIdentity()); err != nil {
+		return err
+	}
+	s := newSnapshot(snap)
 	ranges, people, err := w.ranges(ctx)
 	if err != nil {
 		return fmt.Errorf("count people: %w", err)
 	}
-	prepared := &ledger.Prepared{People: people}
+	prepared.People = people
 	for _, r := range ranges {
 		prepared.Ranges = append(prepared.Ranges, ledger.Input{From: r.From, To: r.To, Rows: min(people, rangeRows)})
 	}
-	snap := &syncv1.RunSnapshot{FieldMap: fm.GetFieldMap(), Describe: describe, OrgId: w.run.OrgID}
-	if err := w.choosePull(ctx, org, newSnapshot(snap), prepared); err != nil {
+	if err := w.countLeavers(ctx, s, prepared); err != nil {
+		return err
+	}
+	if err := w.choosePull(ctx, org, s, prepared); err != nil {
 		return err
 	}
 	prepared.Since = org.ServerTime()
 	largest := max(people, prepared.Records)
+	if prepared.Contacts = s.skipsContacts() && prepared.PullMode != ledger.PullLookup; prepared.Contacts {
+		contacts, err := org.RecordCount(ctx, objectContact)
+		if err != nil {
+			return refusal(err, "count the Contacts")
+		}
+		largest = max(largest, contacts)
+	}
 	prepared.Parts = int(max(1, (largest+conduct.PartRows-1)/conduct.PartRows))
 	raw, err := proto.Marshal(snap)
 	if err != nil {
@@ -75,7 +87,118 @@ func (w *work) prepare(ctx context.Context) error {
 	if err := w.Ledger.SaveSnapshot(ctx, w.run.ID, ledger.Snapshot{Proto: raw}); err != nil {
 		return fmt.Errorf("keep what shapes the run: %w", err)
 	}
-	return w.settle(ctx, ledger.Result{Prepared: prepared})
+	return w.settle(ctx, ledger.Result{Prepared: prepared, Counts: ledger.Counts{Leavers: prepared.Leavers}})
+}
+
+// describeRelated describes the objects that lookups name, and Contact where a Lead map looks at it. An object that the
+// user may not see is left out: the check of the field map says what that stops.
+func (w *work) describeRelated(ctx context.Context, org *salesforce.Client, m *mapperv1.FieldMap) ([]*salesforcev1.ObjectDescribe, error) {
+	var names []string
+	for _, p := range allPairs(m) {
+		if name := p.GetLookup().GetObject(); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	looks := m.GetIdentity().GetContactAndLead() != mapperv1.ContactAndLead_CONTACT_AND_LEAD_BOTH ||
+		m.GetIdentity().GetConverted() == mapperv1.Converted_CONVERTED_UPDATE_CONTACT
+	if w.run.Object == objectLead && looks && !slices.Contains(names, objectContact) {
+		names = append(names, objectContact)
+	}
+	var all []*salesforcev1.ObjectDescribe
+	for _, name := range names {
+		d, _, err := org.Describe(ctx, name, time.Time{})
+		if e, ok := errors.AsType[*salesforce.Error](err); ok && e.Code == "NOT_FOUND" {
+			continue
+		}
+		if err != nil {
+			return nil, refusal(err, "describe "+name)
+		}
+		all = append(all, DescribeProto(d))
+	}
+	return all, nil
+}
+
+// checkDrift asks what stands against the field map in today's org. What concerns single pairs stops them and is noted;
+// what concerns all of it ends the run with what would mend it.
+func (w *work) checkDrift(ctx context.Context, snap *syncv1.RunSnapshot, prepared *ledger.Prepared) error {
+	drift, err := w.Mapper.CheckFieldMap(ctx, &mapperv1.CheckFieldMapRequest{
+		FieldMap: snap.GetFieldMap(), Describe: snap.GetDescribe(), Related: snap.GetRelated(),
+	})
+	if err != nil {
+		return fmt.Errorf("check the field map: %w", err)
+	}
+	var texts []string
+	for _, p := range drift.GetProblems() {
+		switch p.GetScope() {
+		case mapperv1.Scope_SCOPE_PERSON: // such a one concerns single people, whom the plan rejects
+			continue
+		case mapperv1.Scope_SCOPE_PAIR:
+			snap.StoppedTargets = append(snap.StoppedTargets, p.GetField())
+		case mapperv1.Scope_SCOPE_NOTE:
+		default:
+			texts = append(texts, strings.TrimSpace(p.GetMessage()+" "+p.GetRepair()))
+			continue
+		}
+		if len(prepared.Notes) < maxNotes {
+			prepared.Notes = append(prepared.Notes, ledger.Note{
+				Code: p.GetCode(), Field: p.GetField(), Message: p.GetMessage(), Scope: int32(p.GetScope()), Repair: p.GetRepair(),
+			})
+		}
+	}
+	if len(texts) > 0 {
+		return fail("The org no longer fits the field map; change one of them and run again. %s", strings.Join(texts, " "))
+	}
+	snap.RecordFields, snap.PersonFields = drift.GetRecordFields(), drift.GetPersonFields()
+	return nil
+}
+
+// maxNotes bounds the notes in a run's record.
+const maxNotes = 50
+
+// owner finds the user whose record is taken where several match: named by id or username, else the connected user.
+func (w *work) owner(ctx context.Context, org *salesforce.Client, id *mapperv1.Identity) (string, error) {
+	if id.GetSeveralMatches() != mapperv1.SeveralMatches_SEVERAL_MATCHES_OWNER {
+		return "", nil
+	}
+	name := id.GetSeveralMatchesOwner()
+	if strings.HasPrefix(name, "005") {
+		if id, err := salesforce.ID18(name); err == nil {
+			return id, nil
+		}
+	}
+	if name == "" {
+		me, err := org.UserID(ctx)
+		return me, refusal(err, "ask who the connected user is")
+	}
+	columns := []salesforce.Column{{Name: fieldID, Type: salesforce.TypeID}}
+	soql, err := salesforce.Select(columns, "User", "WHERE "+salesforce.In("Username", []string{name}))
+	if err != nil {
+		return "", err
+	}
+	owner := ""
+	err = org.Query(ctx, soql, columns, func(r *salesforce.Record) error {
+		owner = r.Values[0]
+		return nil
+	})
+	if err == nil && owner == "" {
+		return "", fail("The field map takes the record of %s where several match, and the org has no such user; name another.", name)
+	}
+	return owner, refusal(err, "look for the user whose records are taken")
+}
+
+// countLeavers counts records of people who are gone, and says whether they are flagged. A source without anybody is no
+// reason to flag everybody.
+func (w *work) countLeavers(ctx context.Context, s *snapshot, p *ledger.Prepared) error {
+	if w.run.Person != "" {
+		return nil
+	}
+	var err error
+	if p.Leavers, err = w.Directory.CountLeavers(ctx, w.run.Tenant, w.run.ConnectionID); err != nil {
+		return fmt.Errorf("count who is gone: %w", err)
+	}
+	id := s.fieldMap.GetIdentity()
+	p.FlagLeavers = id.GetLeavers() == mapperv1.Leavers_LEAVERS_FLAG && s.fields[id.GetLeaversField()].GetUpdateable() && p.People > 0
+	return nil
 }
 
 // ranges cuts the people whom the run is about into ranges of ids.

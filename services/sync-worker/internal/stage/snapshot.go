@@ -249,7 +249,9 @@ func (s *snapshot) reference(column int, key string) string {
 
 // skipsContacts reports whether people of a Lead map who are a Contact already are left out.
 func (s *snapshot) skipsContacts() bool {
-	return s.describe.GetName() == objectLead && related(s.stored, objectContact) != nil &&
+	contact := related(s.stored, objectContact)
+	hasEmail := slices.ContainsFunc(contact.GetFields(), func(f *salesforcev1.FieldDescribe) bool { return f.GetName() == fieldEmail })
+	return s.describe.GetName() == objectLead && hasEmail &&
 		s.fieldMap.GetIdentity().GetContactAndLead() != mapperv1.ContactAndLead_CONTACT_AND_LEAD_BOTH
 }
 
