@@ -25,6 +25,15 @@ func (v *View[T]) Get(ctx context.Context, key string) (T, uint64, error) {
 	return value, rev, err
 }
 
+// List returns the entries as [Bucket.List] does. A bucket that is missing has none.
+func (v *View[T]) List(ctx context.Context, prefix string) ([]Entry[T], error) {
+	entries, err := v.bucket.List(ctx, prefix)
+	if errs.ReasonOf(err) == "no_stream" {
+		return nil, nil
+	}
+	return entries, err
+}
+
 // Existing returns a bucket that another package has made, for work on its records that their owner leaves to it. Nothing
 // is asked yet: calls fail with reason "no_stream" while the bucket is missing.
 func Existing[T any](b *bus.Bus, bucket string) *Bucket[T] {

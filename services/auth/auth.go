@@ -20,6 +20,7 @@ import (
 	"github.com/catalogsync/catalogsync/internal/telemetry"
 	"github.com/catalogsync/catalogsync/services/auth/internal/access"
 	"github.com/catalogsync/catalogsync/services/auth/internal/connection"
+	"github.com/catalogsync/catalogsync/services/auth/internal/datakey"
 	"github.com/catalogsync/catalogsync/services/auth/internal/link"
 	"github.com/catalogsync/catalogsync/services/auth/internal/oauth"
 	"github.com/catalogsync/catalogsync/services/auth/internal/rpc"
@@ -40,8 +41,12 @@ type Service struct {
 	bus         *bus.Bus
 	source      *token.Source
 	unlinker    *link.Unlinker
+	vault       *vault.Vault
+	rotator     *vault.Rotator
+	data        *datakey.Keys
 	connections *rpc.Connections
 	tokens      *rpc.Tokens
+	keys        *rpc.Keys
 }
 
 // New opens the buckets and the vault. It starts nothing and listens nowhere.
@@ -60,7 +65,7 @@ func build(ctx context.Context, cfg Config, deps Deps, limits token.Options) (*S
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
-	v, err := vault.Load(ctx, sets, cfg.KeyFile, cfg.CreateKeyFile)
+	v, err := vault.LoadFiles(ctx, sets, cfg.KeyFile, cfg.PreviousKeyFile, cfg.CreateKeyFile, deps.Log)
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
@@ -92,27 +97,37 @@ func build(ctx context.Context, cfg Config, deps Deps, limits token.Options) (*S
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
-	unlinker := &link.Unlinker{OAuth: client, Conns: conns, Keys: keys, Audit: trail, Bus: deps.Bus, AccessToken: source.Surrender, Log: deps.Log}
+	data, err := datakey.Open(ctx, deps.Bus, v, deps.Log)
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	rotator := &vault.Rotator{Vault: v, Bus: deps.Bus, Log: deps.Log}
+	unlinker := &link.Unlinker{
+		OAuth: client, Conns: conns, Keys: keys, Audit: trail, Bus: deps.Bus, AccessToken: source.Surrender, DestroyDataKey: data.Retire, Log: deps.Log,
+	}
 	linker := &link.Linker{
 		OAuth: client, Policy: policy, Conns: conns, Tokens: source, Keys: keys, Audit: trail, Pending: pending, Unlinker: unlinker,
 		App: oauth.ClientCredentials{ClientID: cfg.AppClientID, ClientSecret: cfg.AppClientSecret}, Log: deps.Log,
 	}
 	return &Service{
-		bus: deps.Bus, source: source, unlinker: unlinker,
+		bus: deps.Bus, source: source, unlinker: unlinker, vault: v, rotator: rotator, data: data,
 		connections: &rpc.Connections{Linker: linker, Unlinker: unlinker, Conns: conns, Keys: keys, Source: source},
-		tokens:      &rpc.Tokens{Conns: conns, Source: source, Access: control},
+		tokens:      &rpc.Tokens{Conns: conns, Source: source, Access: control, Data: data},
+		keys:        &rpc.Keys{Rotator: rotator, Data: data, Audit: trail},
 	}, nil
 }
 
-// Register attaches ConnectionService and TokenService.
+// Register attaches ConnectionService, TokenService and KeyService.
 func (s *Service) Register(r grpc.ServiceRegistrar) {
 	authv1.RegisterConnectionServiceServer(r, s.connections)
 	authv1.RegisterTokenServiceServer(r, s.tokens)
+	authv1.RegisterKeyServiceServer(r, s.keys)
 }
 
-// Run keeps what is known of connections current and refresh tokens alive, and winds up what was unlinked, until ctx ends.
+// Run keeps what is known of connections current and refresh tokens alive, winds up what was unlinked, keeps up with the
+// keys and goes on with a rotation of them that was cut off, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return app.Run(ctx, s.source.Run, s.unlinker.Run)
+	return app.Run(ctx, s.source.Run, s.unlinker.Run, s.vault.Run, s.rotator.Run, s.data.Run)
 }
 
 // Health reports why the service cannot work now.

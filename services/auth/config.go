@@ -14,6 +14,8 @@ import (
 type Config struct {
 	// KeyFile is the file with the key that wraps the key set which seals all credentials.
 	KeyFile string
+	// PreviousKeyFile is the file that wrapped the key set until now, while it is being changed; empty otherwise.
+	PreviousKeyFile string
 	// CreateKeyFile makes the key file on the first start. It is for the all-in-one; where services run apart the file
 	// is made once by hand and given to every auth process.
 	CreateKeyFile bool
@@ -32,6 +34,7 @@ func DefaultConfig() Config { return Config{} }
 // RegisterFlags declares the settings.
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.KeyFile, "key-file", c.KeyFile, "`file` with the key for stored credentials: 32 bytes in base64, not readable by others")
+	fs.StringVar(&c.PreviousKeyFile, "key-file-previous", c.PreviousKeyFile, "`file` with the key before, while every auth process is started once with a new -key-file")
 	fs.BoolVar(&c.CreateKeyFile, "create-key-file", c.CreateKeyFile, "make the key file when it is missing and nothing is stored yet")
 	fs.StringVar(&c.AppClientID, "app-client-id", c.AppClientID, "consumer key of the installation's own app, for links by consent that name none")
 	config.SecretVar(fs, &c.AppClientSecret, "app-client-secret", "consumer secret of the installation's own app")

@@ -13,6 +13,7 @@ import (
 	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/services/auth/internal/access"
 	"github.com/catalogsync/catalogsync/services/auth/internal/connection"
+	"github.com/catalogsync/catalogsync/services/auth/internal/datakey"
 	"github.com/catalogsync/catalogsync/services/auth/internal/token"
 )
 
@@ -22,6 +23,7 @@ type Tokens struct {
 	Conns  *connection.Store
 	Source *token.Source
 	Access *access.Control
+	Data   *datakey.Keys
 }
 
 // GetAccessToken returns the access token of a connection of the caller's tenant to whoever holds a lease or a grant.

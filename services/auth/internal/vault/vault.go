@@ -184,11 +184,12 @@ func (v *Vault) open(box, label []byte) ([]byte, error) {
 	return nil, fmt.Errorf("it was sealed by key %d, which is not in the key set", id)
 }
 
-// Watch keeps up with the key set until ctx ends.
-func (v *Vault) Watch(ctx context.Context) {
+// Run keeps up with the key set until ctx ends.
+func (v *Vault) Run(ctx context.Context) error {
 	for range v.sets.Watch(ctx) {
 		if err := v.reload(ctx); err != nil && ctx.Err() == nil {
 			v.opts.Log.WarnContext(ctx, "key set not loaded", telemetry.Err(err))
 		}
 	}
+	return nil
 }
