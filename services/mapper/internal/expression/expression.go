@@ -61,6 +61,7 @@ type Program struct {
 type cell struct {
 	variable string
 	column   int
+	last     string // what the variable holds: many people have the same
 }
 
 // Result is the value of an expression.
@@ -143,7 +144,7 @@ func (p *Program) Bind(person, record []string, now time.Time) {
 			column := slices.IndexFunc(columns, func(c string) bool { return same(c, name) })
 			p.env[prefix+name] = ""
 			if column >= 0 {
-				out = append(out, cell{prefix + name, column})
+				out = append(out, cell{variable: prefix + name, column: column})
 			}
 		}
 		return out
@@ -156,17 +157,7 @@ func (p *Program) Bind(person, record []string, now time.Time) {
 // Eval returns the value of the expression for a person and the record that it has; either may be nil. The error says
 // what went wrong, with no more than 40 characters of a value.
 func (p *Program) Eval(person, record []string) (out Result, err error) {
-	size := 0
-	for _, c := range p.fromPerson {
-		text := at(person, c.column)
-		p.env[c.variable] = text
-		size += len(text)
-	}
-	for _, c := range p.fromRecord {
-		text := at(record, c.column)
-		p.env[c.variable] = text
-		size += len(text)
-	}
+	size := p.fill(p.fromPerson, person) + p.fill(p.fromRecord, record)
 	if p.loops && size > MaxLooped {
 		return Result{}, errLooped
 	}
@@ -176,6 +167,19 @@ func (p *Program) Eval(person, record []string) (out Result, err error) {
 		return Result{}, failure(err)
 	}
 	return result(value)
+}
+
+// fill sets the variables that come from a row, and returns how long their texts are in all.
+func (p *Program) fill(cells []cell, row []string) (size int) {
+	for i := range cells {
+		c := &cells[i]
+		text := at(row, c.column)
+		if text != c.last {
+			p.env[c.variable], c.last = text, text
+		}
+		size += len(text)
+	}
+	return size
 }
 
 func at(row []string, i int) string {

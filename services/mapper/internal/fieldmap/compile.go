@@ -52,7 +52,8 @@ type pair struct {
 	clearable     bool
 	match         bool // a person without it cannot be found again
 	record        int  // column of the record's row, -1 without
-	phone         bool
+	phone         bool // values are compared as phone numbers
+	formats       bool // and written in one format
 	region        string
 }
 
@@ -220,8 +221,9 @@ func (b *builder) pair(p Pair) (*pair, error) {
 		name: f.Name, source: p.Source, first: -1, second: -1, lookup: p.Lookup, unlisted: p.Unlisted, when: p.When,
 		required: f.required(), clearable: f.Nillable, record: b.at(Salesforce, p.Target),
 		phone: f.Type == "phone" && p.Lookup == nil, region: p.PhoneRegion,
-		match: b.m.Direction != Import && strings.EqualFold(p.Target, b.m.matchField()),
-		blank: [3]Blank{p.Absent, p.Null, p.Empty},
+		formats: p.PhoneFormat > PhoneKeep,
+		match:   b.m.Direction != Import && strings.EqualFold(p.Target, b.m.matchField()),
+		blank:   [3]Blank{p.Absent, p.Null, p.Empty},
 	}
 	for i, standard := range []Blank{Leave, Clear, Clear} {
 		orElse(&out.blank[i], standard)

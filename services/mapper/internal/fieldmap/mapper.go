@@ -313,7 +313,7 @@ func (c *Mapper) translate(p *pair, text string, person Row) (out, key string, p
 		}
 	}
 	region := ""
-	if p.phone {
+	if p.formats {
 		region = c.region(p, person)
 	}
 	return p.write(text, region)

@@ -3,7 +3,6 @@ package fieldmap_test
 import (
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -244,56 +243,4 @@ func TestMappingMappedValuesGivesThemAgain(t *testing.T) {
 	if mapped == 0 {
 		t.Fatal("no row was mapped")
 	}
-}
-
-// tenPairs is a field map of ten plain pairs and rows that fit it.
-func tenPairs(b *testing.B) (*fieldmap.Mapper, []fieldmap.Row) {
-	targets := []string{"Street__c", "City__c", "State__c", "Postal__c", "Country__c"}
-	o := contact()
-	for _, name := range targets {
-		o.Fields = append(o.Fields, text(name, 255))
-	}
-	m := fieldmap.Map{Object: "Contact", ExternalIDField: "Catalog_Id__c", Pairs: []fieldmap.Pair{
-		{Source: "phone", Target: "Phone"},
-		{Source: "title", Target: "Title"},
-		{Source: "city", Target: "City__c"},
-		{Source: "postal_code", Target: "Postal__c"},
-		{Source: "country", Target: "Country__c"},
-		{Source: "attributes.level", Target: "Level__c"},
-	}}
-	columns := []string{"id", "email", "first_name", "last_name", "phone", "title", "city", "postal_code", "country", "attributes.level"}
-	c := compile(b, m, o, columns...)
-	rows := make([]fieldmap.Row, 1000)
-	for i := range rows {
-		n := strconv.Itoa(i)
-		rows[i].Values = []string{"P-" + n, "person" + n + "@example.com", "Zoë", "Person " + n, "+1 555 " + n, "Engineer", "Berlin", "10115", "DE", "gold"}
-	}
-	return c, rows
-}
-
-func BenchmarkMap(b *testing.B) {
-	c, rows := tenPairs(b)
-	var out fieldmap.Mapped
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		for i := range rows {
-			c.Map(rows[i], nobody, &out)
-		}
-		n += len(rows)
-	}
-	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "people/s")
-}
-
-func BenchmarkKeys(b *testing.B) {
-	c, rows := tenPairs(b)
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		for i := range rows {
-			c.Keys(rows[i])
-		}
-		n += len(rows)
-	}
-	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "people/s")
 }

@@ -121,7 +121,17 @@ func build(c Condition, at columns, now time.Time) (holder, error) {
 }
 
 // fold makes texts comparable without regard to case.
-func fold(s string) string { return strings.ToLower(norm.NFC.String(s)) }
+func fold(s string) string { return strings.ToLower(composed(s)) }
+
+// composed spares what is ASCII the way through the tables.
+func composed(s string) string {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return norm.NFC.String(s)
+		}
+	}
+	return s
+}
 
 // matcher returns what a test asks of a value that is not blank, or what is wrong with the test.
 func matcher(t Test, now time.Time) (func(string) bool, error) {
@@ -133,7 +143,7 @@ func matcher(t Test, now time.Time) (func(string) bool, error) {
 	case IsEmpty:
 		return func(string) bool { return false }, nil
 	case Equals:
-		return func(v string) bool { return strings.EqualFold(norm.NFC.String(v), wanted[0]) }, nil
+		return func(v string) bool { return strings.EqualFold(composed(v), wanted[0]) }, nil
 	case In:
 		return in(wanted), nil
 	case Contains, StartsWith:
