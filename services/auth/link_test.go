@@ -42,7 +42,8 @@ func TestLink(t *testing.T) {
 		Id: got.GetId(), LinkedAt: got.GetLinkedAt(),
 		Tenant: "acme", Name: "Salesforce", State: authv1.ConnectionState_CONNECTION_STATE_LINKED,
 		Flow: authv1.Flow_FLOW_CLIENT_CREDENTIALS, Host: o.URL, OrgId: orgA, InstanceUrl: o.URL,
-		Username: "api@acme.example", UserId: userID,
+		Username: "api@acme.example", UserId: userID, ClientId: key, Purpose: authv1.Purpose_PURPOSE_WRITE_TARGET,
+		Scopes: []string{"api", "id"}, TokenAt: got.GetTokenAt(),
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Error(diff)
