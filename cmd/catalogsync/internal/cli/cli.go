@@ -75,6 +75,7 @@ Exit codes:
   4    Salesforce refuses the credentials: link the org again
   5    the run was cancelled
   6    the run failed
+  7    a guard holds the run until somebody approves or rejects it
   130  interrupted; a run that was being watched goes on
 `
 
@@ -115,7 +116,7 @@ func (p *program) root() *cobra.Command {
 	}
 	group("start", p.demoCommand(), p.serveCommand())
 	group("setup", p.peopleCommand(), p.linkCommand(), p.testCommand(), p.doctorCommand(), p.mapCommand())
-	group("runs", p.planCommand(), p.runCommand(), p.runsCommand(), p.undoCommand(), p.whyCommand(), p.scheduleCommand(), p.statusCommand())
+	group("runs", p.planCommand(), p.runCommand(), p.approveCommand(), p.rejectCommand(), p.runsCommand(), p.undoCommand(), p.whyCommand(), p.scheduleCommand(), p.statusCommand())
 	group("admin", p.tokenCommand(), p.versionCommand())
 	root.SetHelpCommandGroupID("admin")
 	root.SetCompletionCommandGroupID("admin")

@@ -12,16 +12,18 @@ import (
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
 )
 
-const planHelp = `Compute what a run would do now, field by field, and what it would cost in API calls. Nothing is written.
+const planHelp = `Compute what a run would do now, field by field, what it would cost in API calls, and which guard would hold it.
+Nothing is changed in the org.
 
 With --json there is one line per change shown, {"change":{...}}, one per rejected person, {"rejected":{...}}, and last
 the run with its plan, {"run":{...}}. All changes are written then, unless --limit is given.`
 
 func (p *program) planCommand() *cobra.Command {
-	limit, connection := 10, ""
+	limit, req := 10, &syncv1.StartRunRequest{PlanOnly: true}
 	c := &cobra.Command{Use: "plan", Short: "Show what a run would do, without doing it", Long: planHelp, Args: args(0, 0)}
 	c.Flags().IntVar(&limit, "limit", limit, "show at most this `number` of changes; 0 for all")
-	c.Flags().StringVar(&connection, "connection", "", "`id` of the connection; the one that runs write to where not given")
+	c.Flags().Int32Var(&req.FieldMapVersion, "field-map", 0, "plan with this `version` of the field map instead of the latest")
+	c.Flags().StringVar(&req.ConnectionId, "connection", "", "`id` of the connection; the one that runs write to where not given")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if limit < 0 {
 			return exit.Misuse("--limit is %d; give 0 for all, or a number above", limit)
@@ -30,14 +32,14 @@ func (p *program) planCommand() *cobra.Command {
 			limit = 0
 		}
 		return p.do(func(ctx context.Context, c *client.Client, _ []string) error {
-			return p.plan(ctx, c, connection, limit)
+			return p.plan(ctx, c, req, limit)
 		})(cmd, args)
 	}
 	return c
 }
 
-func (p *program) plan(ctx context.Context, c *client.Client, connection string, limit int) error {
-	res, err := c.Runs.StartRun(ctx, &syncv1.StartRunRequest{ConnectionId: connection, PlanOnly: true})
+func (p *program) plan(ctx context.Context, c *client.Client, req *syncv1.StartRunRequest, limit int) error {
+	res, err := c.Runs.StartRun(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -58,7 +60,7 @@ func (p *program) plan(ctx context.Context, c *client.Client, connection string,
 		return err
 	}
 	planned.More = "--limit 0 shows all"
-	if err := p.print(view.Plan(p.out, planned) + "Nothing was written.\n"); err != nil {
+	if err := p.print(view.Plan(p.out, planned) + "Nothing was changed in the org.\n"); err != nil {
 		return err
 	}
 	return client.Verdict(run)

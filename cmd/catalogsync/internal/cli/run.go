@@ -14,7 +14,10 @@ import (
 
 const runHelp = `Start a write run, and watch it to its end. Interrupting the watching does not stop the run.
 
-With --json the run is written once, as it was when it ended, or, with --watch=false, when it was requested.`
+Where the run would change more than the field map's guards let pass, nothing is written and the run is held: look at its
+plan and decide with catalogsync approve or catalogsync reject. A newer run takes the place of one that is held.
+
+With --json the run is written once, as it was when it ended or was held, or, with --watch=false, when it was requested.`
 
 func (p *program) runCommand() *cobra.Command {
 	req := &syncv1.StartRunRequest{}
@@ -66,7 +69,7 @@ func (p *program) watch(ctx context.Context, c *client.Client, id string, show f
 	return run, err
 }
 
-// ended shows a run that has ended and turns its state into an exit code.
+// ended shows a run that has ended, or is held, and turns its state into an exit code.
 func (p *program) ended(run *syncv1.Run) error {
 	if err := p.show(run, func(s view.Style) string { return "\n" + view.Run(s, run) }); err != nil {
 		return err

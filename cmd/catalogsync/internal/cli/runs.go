@@ -77,7 +77,7 @@ func (p *program) runsWatchCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "watch [RUN]",
 		Short: "Watch a run to its end; the latest where none is named",
-		Long: "Watch a run to its end; the latest where none is named. The exit code is that of `catalogsync run`.\n\n" +
+		Long: "Watch a run to its end, or until it is held; the latest where none is named. The exit code is that of `catalogsync run`.\n\n" +
 			"With --json the run is written whenever it has changed, one object a line.",
 		Args: args(0, 1),
 		RunE: p.do(func(ctx context.Context, c *client.Client, args []string) error {

@@ -17,7 +17,8 @@ const (
 	pause = 500 * time.Millisecond
 )
 
-// Follow shows a run whenever it has changed and returns it when it has ended. When the gateway goes away in between, as
+// Follow shows a run whenever it has changed and returns it when it has ended, or when a guard holds it: then it may wait
+// for days. When the gateway goes away in between, as
 // it does when it is restarted, Follow waits for it to come back.
 func (c *Client) Follow(ctx context.Context, runID string, show func(*syncv1.Run)) (*syncv1.Run, error) {
 	var last *syncv1.Run
@@ -28,7 +29,7 @@ func (c *Client) Follow(ctx context.Context, runID string, show func(*syncv1.Run
 			show(r)
 		})
 		switch {
-		case err == nil && ended(last):
+		case err == nil && rests(last):
 			return last, nil
 		case ctx.Err() != nil:
 			return last, ctx.Err()
@@ -47,7 +48,10 @@ func (c *Client) Follow(ctx context.Context, runID string, show func(*syncv1.Run
 	}
 }
 
-func ended(r *syncv1.Run) bool { return r.GetState() >= syncv1.RunState_RUN_STATE_SUCCEEDED }
+// rests reports whether a run does not go on by itself.
+func rests(r *syncv1.Run) bool {
+	return r.GetState() >= syncv1.RunState_RUN_STATE_SUCCEEDED || r.GetState() == syncv1.RunState_RUN_STATE_HELD
+}
 
 func (c *Client) watch(ctx context.Context, runID string, show func(*syncv1.Run)) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -64,6 +68,8 @@ func (c *Client) watch(ctx context.Context, runID string, show func(*syncv1.Run)
 		if err != nil {
 			return err
 		}
-		show(res.GetRun())
+		if show(res.GetRun()); rests(res.GetRun()) {
+			return nil
+		}
 	}
 }

@@ -14,7 +14,7 @@ const pageRows = 1000
 // rejected people.
 func (c *Client) Planned(ctx context.Context, run *syncv1.Run, limit int) (view.Planned, error) {
 	p := view.Planned{Run: run}
-	for _, action := range []syncv1.Action{syncv1.Action_ACTION_UPDATE, syncv1.Action_ACTION_CREATE} {
+	for _, action := range []syncv1.Action{syncv1.Action_ACTION_UPDATE, syncv1.Action_ACTION_DELETE, syncv1.Action_ACTION_CREATE} {
 		req := &syncv1.ListChangesRequest{RunId: run.GetId(), Action: action}
 		for {
 			if req.PageSize = page(limit, len(p.Changes)); req.GetPageSize() == 0 {

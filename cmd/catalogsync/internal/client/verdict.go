@@ -27,6 +27,10 @@ func Verdict(run *syncv1.Run) error {
 	case syncv1.RunState_RUN_STATE_FAILED:
 		return exit.With(exit.RunFailed, "run %s failed%s", run.GetId(), reason)
 	}
+	if r := run; r.GetState() == syncv1.RunState_RUN_STATE_HELD {
+		return exit.With(exit.Held, "run %s is held%s; `catalogsync approve %s` shows its plan and lets it go on, `catalogsync reject %s -m NOTE` ends it",
+			r.GetId(), reason, r.GetId(), r.GetId())
+	}
 	return exit.With(exit.Failed, "run %s has not ended: it is %s%s", run.GetId(), view.Words(run.GetState()), reason)
 }
 

@@ -22,7 +22,8 @@ func TestVerdict(t *testing.T) {
 		{syncv1.RunState_RUN_STATE_NEEDS_RECONNECT, 4, "credentials: Because; `catalogsync link`"},
 		{syncv1.RunState_RUN_STATE_CANCELLED, 5, "run run1 was cancelled: Because"},
 		{syncv1.RunState_RUN_STATE_FAILED, 6, "run run1 failed: Because"},
-		{syncv1.RunState_RUN_STATE_HELD, 1, "has not ended: it is held: Because"},
+		{syncv1.RunState_RUN_STATE_HELD, 7, "run run1 is held: Because; `catalogsync approve run1`"},
+		{syncv1.RunState_RUN_STATE_RUNNING, 1, "has not ended: it is running: Because"},
 	}
 	for _, tt := range tests {
 		err := client.Verdict(&syncv1.Run{

@@ -11,6 +11,7 @@ const (
 	Reconnect   = 4   // Salesforce refuses the credentials
 	Cancelled   = 5   // the run was cancelled
 	RunFailed   = 6   // the run failed
+	Held        = 7   // a guard holds the run until somebody decides
 	Interrupted = 130 // by a signal
 )
 

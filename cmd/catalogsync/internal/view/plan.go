@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rivo/uniseg"
 
+	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
 )
 
@@ -35,7 +37,7 @@ func Plan(s Style, p Planned) string {
 		rejected(&b, s, o)
 	}
 	shown := int64(len(p.Changes) + len(p.Rejected))
-	if left := plan.GetCreates() + plan.GetUpdates() + plan.GetRejected() - shown; left > 0 && shown > 0 {
+	if left := plan.GetCreates() + plan.GetUpdates() + plan.GetDeactivations() + plan.GetDeletes() + plan.GetRejected() - shown; left > 0 && shown > 0 {
 		more := Plural(left, "more change", "more changes")
 		if p.More != "" {
 			more += "; " + p.More
@@ -48,9 +50,71 @@ func Plan(s Style, p Planned) string {
 	if plan.GetRejected() > 0 {
 		b.WriteString(wrapList(s, "Rejected because: ", ranked(plan.GetRejectedByCode())))
 	}
+	if len(plan.GetSkippedByRule()) > 0 {
+		b.WriteString(wrapList(s, "Skipped by:       ", ranked(plan.GetSkippedByRule())))
+	}
+	if len(plan.GetLookupCreates()) > 0 {
+		b.WriteString(wrapList(s, "New for lookups:  ", ranked(plan.GetLookupCreates())))
+	}
+	b.WriteString(notes(s, p.Run.GetNotes()))
 	b.WriteString(s.Paint(Bold, "Plan:") + " " + planCounts(s, plan) + "\n")
 	b.WriteString(strings.Join(wrap(forecast(plan), s.Width), "\n") + "\n")
+	b.WriteString(Hold(s, p.Run))
 	return b.String()
+}
+
+// notes shows what is worth knowing of the field map.
+func notes(s Style, notes []*mapperv1.Problem) string {
+	var b strings.Builder
+	for _, n := range notes {
+		text := Clean(n.GetMessage())
+		if n.GetRepair() != "" {
+			text += " To mend it: " + Clean(n.GetRepair())
+		}
+		for i, line := range wrap(text, s.Width-8) {
+			lead := s.Paint(Warn, "  note  ")
+			if i > 0 {
+				lead = "        "
+			}
+			b.WriteString(lead + line + "\n")
+		}
+	}
+	return b.String()
+}
+
+// Hold says why a run is held, would be, or was, and what was decided; empty for one that no guard holds.
+func Hold(s Style, r *syncv1.Run) string {
+	h := r.GetHold()
+	if h == nil {
+		return ""
+	}
+	reason := Clean(h.GetReason())
+	var text string
+	switch {
+	case h.GetDecision() == "superseded":
+		text = "Held: " + reason + " A newer run took its place."
+	case h.GetDecision() == "expired":
+		text = "Held: " + reason + " Nobody decided by " + s.Time(h.GetExpiresAt()) + "."
+	case h.GetDecision() != "":
+		text = "Held: " + reason + " " + Clean(strings.ToUpper(h.GetDecision()[:1])+h.GetDecision()[1:])
+		if h.GetDecidedBy() != "" {
+			text += " by " + Clean(h.GetDecidedBy())
+		}
+		text += " at " + s.Time(h.GetDecidedAt())
+		if h.GetNote() != "" {
+			text += ": " + Clean(h.GetNote())
+		}
+		text = strings.TrimSuffix(text, ".") + "."
+	case h.GetHeldAt() == nil:
+		text = "A run would be held: " + reason
+	default:
+		text = "Held: " + reason + " It waits for a decision until " + s.Time(h.GetExpiresAt()) + "; plan " + Clean(h.GetPlanHash()) + "."
+	}
+	lines := wrap(text, s.Width)
+	if head, rest, ok := strings.Cut(lines[0], ": "); ok {
+		lines[0] = s.Paint(Warn, head+":") + " " + rest
+	}
+	return strings.Join(lines, "\n") + "\n"
 }
 
 func planCounts(s Style, p *syncv1.Plan) string {
@@ -63,7 +127,8 @@ func planCounts(s Style, p *syncv1.Plan) string {
 		n    int64
 		word string
 		tone Tone
-	}{{p.GetSkipped(), "skipped", Plain}, {p.GetSuperseded(), "superseded", Plain}, {p.GetRejected(), "rejected", Bad}} {
+	}{{p.GetDeletes(), "to delete", Bad}, {p.GetDeactivations(), "leavers to flag", Warn}, {p.GetClears(), "fields to clear", Warn},
+		{p.GetSkipped(), "skipped", Plain}, {p.GetSuperseded(), "superseded", Plain}, {p.GetRejected(), "rejected", Bad}} {
 		if o.n > 0 {
 			parts = append(parts, s.Paint(o.tone, Count(o.n)+" "+o.word))
 		}
@@ -85,11 +150,23 @@ func forecast(p *syncv1.Plan) string {
 		return "Forecast: no API calls to apply and verify."
 	}
 	text := "Forecast: " + Plural(calls, "API call", "API calls") + " to apply and verify"
+	if kinds := ranked(p.GetForecastByKind()); len(kinds) > 1 {
+		text += " (" + strings.Join(kinds, ", ") + ")"
+	}
+	if seconds := p.GetForecastSeconds(); seconds > 0 {
+		text += ", about " + Duration(time.Duration(seconds)*time.Second) + " after earlier runs"
+	}
 	if most := p.GetAllocationMax(); most > 0 {
 		text += fmt.Sprintf(", %s of the %s that the org may receive in 24 hours; %s are used so far",
 			Share(calls, most), Count(most), Count(p.GetAllocationUsed()))
 		if over := p.GetAllocationUsed() + calls - most; over > 0 {
 			text += fmt.Sprintf(", so that %s would not fit", Plural(over, "call", "calls"))
+		}
+	}
+	if ours := p.GetOurAllocation(); ours > 0 {
+		text += fmt.Sprintf(". Of our share of %s, %s are used", Count(ours), Count(p.GetOurAllocationUsed()))
+		if p.GetOurAllocationUsed()+calls > ours {
+			text += "; a run would wait until the oldest no longer count"
 		}
 	}
 	return text + "."
@@ -138,8 +215,17 @@ func wrapList(s Style, title string, items []string) string {
 
 func change(b *strings.Builder, s Style, object string, c *syncv1.Change) {
 	sign, what := s.Paint(Good, "+ create"), object
-	if c.GetAction() == syncv1.Action_ACTION_UPDATE {
+	switch c.GetAction() {
+	case syncv1.Action_ACTION_UPDATE, syncv1.Action_ACTION_UNDELETE:
 		sign, what = s.Paint(Warn, "~ update in place"), c.GetRecordId()
+	case syncv1.Action_ACTION_DELETE:
+		sign, what = s.Paint(Bad, "- delete"), c.GetRecordId()
+	}
+	if c.GetObject() != "" && c.GetObject() != object {
+		what = c.GetObject() + " " + what
+	}
+	if why := changeReasons[c.GetReason()]; why != "" {
+		what += "  " + why
 	}
 	fmt.Fprintf(b, "  %s  %s  %s\n", sign, s.Paint(Bold, Clean(c.GetPersonId())), s.Paint(Dim, Clean(what)))
 	names, before := 0, 0
@@ -168,6 +254,12 @@ func change(b *strings.Builder, s Style, object string, c *syncv1.Change) {
 		fmt.Fprintf(b, "   %s %s %s\n", pad(old, left, false), s.Paint(Dim, "->"), s.Clip(after, right))
 	}
 	b.WriteByte('\n')
+}
+
+// changeReasons say why a change is made, where that is not plain.
+var changeReasons = map[string]string{
+	"adopted": "adopted by its e-mail", "survivor": "the record that theirs was merged into", "contact_of_lead": "the Contact that their Lead became",
+	"undeleted": "taken out of the recycle bin", "leaver": "gone from the Catalog", "undo": "taken back",
 }
 
 // value writes a value so that its ends, and what cannot be printed, can be seen.

@@ -126,6 +126,7 @@ func Run(s Style, r *syncv1.Run) string {
 		[2]string{"state", s.Paint(stateTone(r), stateWords(r))},
 		[2]string{"reason", Clean(r.GetReason())},
 		[2]string{"trigger", Word(r.GetTrigger())},
+		[2]string{"asked for by", Clean(r.GetAuthor())},
 		[2]string{"connection", Clean(r.GetConnectionId())},
 		[2]string{"field map", "version " + Count(int64(r.GetFieldMapVersion()))},
 		[2]string{"requested", s.Time(r.GetRequestedAt())},
@@ -134,12 +135,25 @@ func Run(s Style, r *syncv1.Run) string {
 		[2]string{"trace", r.GetTraceId()},
 	))
 	switch {
+	case r.GetState() == syncv1.RunState_RUN_STATE_HELD:
+		b.WriteString("\n" + Plan(s, Planned{Run: r}) + heldHelp(r))
 	case !r.GetPlanOnly():
+		if r.GetHold() != nil || len(r.GetNotes()) > 0 {
+			b.WriteString("\n" + notes(s, r.GetNotes()) + Hold(s, r))
+		}
 		b.WriteString("\n" + Summary(s, []Result{{Run: r}}))
 	case r.GetPlan() != nil:
 		b.WriteString("\n" + Plan(s, Planned{Run: r}))
 	}
 	return b.String()
+}
+
+// heldHelp says how to decide about a held run.
+func heldHelp(r *syncv1.Run) string {
+	id := Clean(r.GetId())
+	return "\nNothing was written so far. To decide:\n" +
+		"  catalogsync approve " + id + "          shows the plan and lets the run go on\n" +
+		"  catalogsync reject " + id + " -m NOTE   ends it\n"
 }
 
 func timeOrNothing(s Style, t *timestamppb.Timestamp) string {
@@ -171,7 +185,7 @@ func Outcomes(s Style, outcomes []*syncv1.Outcome) string {
 			{text: orDash(strings.Join(o.GetFields(), ", "))},
 		}
 		if s.Width == 0 {
-			row = append(row, cell{text: o.GetMessage()})
+			row = append(row, cell{text: said(o)})
 		}
 		t.addTones(row...)
 	}
@@ -181,14 +195,23 @@ func Outcomes(s Style, outcomes []*syncv1.Outcome) string {
 	var b strings.Builder
 	for i, line := range strings.SplitAfter(strings.TrimSuffix(t.String(s), "\n"), "\n") {
 		b.WriteString(strings.TrimSuffix(line, "\n") + "\n")
-		if i == 0 || outcomes[i-1].GetMessage() == "" {
+		if i == 0 || said(outcomes[i-1]) == "" {
 			continue
 		}
-		for _, words := range wrap(Clean(outcomes[i-1].GetMessage()), s.Width-4) {
+		for _, words := range wrap(Clean(said(outcomes[i-1])), s.Width-4) {
 			b.WriteString("    " + s.Paint(Dim, words) + "\n")
 		}
 	}
 	return b.String()
+}
+
+// said is what was said of a person, with the other records that it is about.
+func said(o *syncv1.Outcome) string {
+	text := o.GetMessage()
+	if others := o.GetOtherRecordIds(); len(others) > 0 {
+		text = strings.TrimSpace(text + " See " + strings.Join(others, ", ") + ".")
+	}
+	return text
 }
 
 func outcomeTone(k syncv1.OutcomeKind) Tone {

@@ -21,12 +21,12 @@ func TestJSON(t *testing.T) {
 	want := `{"id":"runaebagbafaydqqcikbmga2dq","tenant":"acme","connection_id":"con_1","kind":"write","trigger":"manual","object":"Contact",` +
 		`"state":"completed_with_failures","stage":"","reason":"","plan_only":false,"field_map_version":3,` +
 		`"counts":{"people":5000,"created":4900,"updated":57,"unchanged":40,"skipped":0,"rejected":2,"failed":1,"superseded":0,"deferred":0,` +
-		`"verified":4957,"mismatched":0,"records":0,"foreign_records":12},` +
+		`"verified":4957,"mismatched":0,"records":0,"foreign_records":12,"leavers":0,"leavers_flagged":0,"deleted":0,"cut":0},` +
 		`"plan":{"creates":4901,"updates":57,"unchanged":40,"skipped":0,"rejected":2,"superseded":0,"forecast_api_calls":26,` +
 		`"allocation_used":1204,"allocation_max":100000,"hash":"","updates_by_field":{"Department":17,"MailingCity":1,"MailingStreet":1,` +
-		`"MobilePhone":17,"Title":50},"rejected_by_code":{"invalid_email":1,"missing_match_key":1}},"api_calls":27,` +
+		`"MobilePhone":17,"Title":50},"rejected_by_code":{"invalid_email":1,"missing_match_key":1},"skipped_by_rule":{},"clears":0,"deactivations":0,"deletes":0,"forecast_by_kind":{},"forecast_seconds":0,"lookup_creates":{},"our_allocation":0,"our_allocation_used":0},"api_calls":27,` +
 		`"bulk_job_ids":["750xx000000001AAA","750xx000000002AAA","750xx000000003AAA"],"requested_at":"2026-03-04T23:59:50Z",` +
-		`"started_at":"2026-03-04T23:59:51Z","ended_at":"2026-03-04T23:59:56Z","tasks_done":0,"tasks_total":0,"rows_done":0,"rows_total":0,"trace_id":""}` + "\n"
+		`"started_at":"2026-03-04T23:59:51Z","ended_at":"2026-03-04T23:59:56Z","tasks_done":0,"tasks_total":0,"rows_done":0,"rows_total":0,"trace_id":"","notes":[],"undo_run_id":"","undo_delete_created":false,"undone_by":"","author":""}` + "\n"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

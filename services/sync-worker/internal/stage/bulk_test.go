@@ -140,7 +140,7 @@ func TestLockedRowsInJobs(t *testing.T) {
 		want  map[string]int
 	}{
 		{"for a while", 40, 2, map[string]int{"updated": 100}},
-		{"for ever", 0, 5, map[string]int{"deferred": 100}},
+		{"for ever", 0, 6, map[string]int{"deferred": 100}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
