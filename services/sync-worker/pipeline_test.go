@@ -49,6 +49,14 @@ type pipeline struct {
 // newPipeline starts them. change may alter the org.
 func newPipeline(t testing.TB, change ...func(*simulator.Options)) *pipeline {
 	t.Helper()
+	return newPipelineWith(t, func(*config) {}, change...)
+}
+
+type config = syncworker.Config
+
+// newPipelineWith starts them with settings of the worker's.
+func newPipelineWith(t testing.TB, set func(*config), change ...func(*simulator.Options)) *pipeline {
+	t.Helper()
 	o := simulator.Options{ExternalIDFields: []string{"Contact." + externalID, "Lead." + externalID}, DailyLimit: 1_000_000}
 	for _, fn := range change {
 		fn(&o)
@@ -85,6 +93,7 @@ func newPipeline(t testing.TB, change ...func(*simulator.Options)) *pipeline {
 	cfg := syncworker.DefaultConfig()
 	cfg.Directory, cfg.OneProcess, cfg.DevOrigins = "sqlite:"+filepath.Join(t.TempDir(), "people.db"), true, org.URL
 	cfg.Sweep, cfg.MaxBytes, cfg.LeaseTTL = 50*time.Millisecond, 4<<30, time.Minute
+	set(&cfg)
 	worker, err := syncworker.New(ctx, cfg, syncworker.Deps{
 		Log: log, Bus: b, Connections: peers{p: p}, Tokens: tokens{p: p}, FieldMaps: fieldMaps{p: p}, Mapper: mapperv1.NewMapperServiceClient(mapperConn),
 	})
@@ -391,4 +400,9 @@ func (p *pipeline) expect(all map[string]*syncv1.Outcome, want map[string]string
 			p.t.Errorf("%s ended %q, want %q: %v", id, got, w, all[id])
 		}
 	}
+}
+
+// words splits a message into words.
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' || r == ';' || r == '.' })
 }

@@ -334,7 +334,6 @@ func (c *Counts) Add(o Counts) {
 	c.Values += o.Values
 	c.Leavers += o.Leavers
 	c.Deactivations += o.Deactivations
-	c.Deactivations += o.Deactivations
 	c.LeaversFlagged += o.LeaversFlagged
 	c.Cut += o.Cut
 	c.Written += o.Written

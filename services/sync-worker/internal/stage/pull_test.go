@@ -75,7 +75,7 @@ func TestRecordsAreLookedUpByTheMappedEmail(t *testing.T) {
 	pub := rows.NewPublisher(w.bus, lease.Task())
 	out := rows.NewRows(pub, rows.KindPeople, []string{"id", "email", "last_name", "attributes.work"}, 1)
 	ada := &rowv1.Row{Id: "p1", Values: []string{"p1", "ada@home.example", "Lovelace", "Ada@Work.example"}}
-	err = errors.Join(out.Add(t.Context(), 0, "p1", ada), out.Close(t.Context()), lease.Settle(t.Context(), ledger.Result{Outputs: pub.Outputs()}))
+	err = errors.Join(out.Add(t.Context(), 0, "p1\x00ada@work.example", ada), out.Close(t.Context()), lease.Settle(t.Context(), ledger.Result{Outputs: pub.Outputs()}))
 	if err != nil {
 		t.Fatal(err)
 	}
