@@ -21,7 +21,6 @@ import (
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	optionsv1 "github.com/catalogsync/catalogsync/gen/catalogsync/options/v1"
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
-	"github.com/catalogsync/catalogsync/internal/bus"
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
@@ -51,7 +50,7 @@ type Settings struct {
 // Runner runs tasks.
 type Runner struct {
 	Log       *slog.Logger
-	Bus       *bus.Bus
+	Bus       *rows.Store
 	Ledger    *ledger.Ledger
 	Directory directory.Directory
 	Mapper    mapperv1.MapperServiceClient
@@ -289,6 +288,9 @@ func refusal(err error, doing string) error {
 		case salesforce.ActionConfig, salesforce.ActionJob:
 			return fail("Salesforce refused to %s: %s %s", doing, e.Code, e.Message)
 		case salesforce.ActionRefresh:
+			if e.TokenReplaced {
+				break // the session had ended, and the next attempt has another token
+			}
 			return &Drain{ledger.Drain{
 				State: ledger.RunReconnect, Code: "needs_reconnect",
 				Reason: fmt.Sprintf("Salesforce refuses the access token even after a new one was asked for: %s. Test the connection and link it again.", e.Message),
@@ -337,6 +339,9 @@ func (t *tokens) get(ctx context.Context, rejected string) (salesforce.Token, er
 	res, err := t.client.GetAccessToken(ctx, &authv1.GetAccessTokenRequest{
 		ConnectionId: t.connection, Lease: t.lease, Grant: t.grant, RejectedAccessToken: rejected,
 	})
+	if errs.ReasonOf(err) == "no_lease" {
+		err = fmt.Errorf("%w: %w", ledger.ErrLeaseLost, err) // auth has looked later than this worker
+	}
 	if err != nil {
 		return salesforce.Token{}, err
 	}
