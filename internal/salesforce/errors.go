@@ -23,6 +23,9 @@ type Error struct {
 	Others  []string // records that a duplicate rule matched, ten at the most
 	// MayHaveApplied is false when the answer proves that nothing was done.
 	MayHaveApplied bool
+	// TokenReplaced is true when the access token was refused and another one is there: a call that is never repeated
+	// here may be made again.
+	TokenReplaced bool
 }
 
 // Codes of the client's own, for answers without one of Salesforce's.

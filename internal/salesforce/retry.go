@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/catalogsync/catalogsync/internal/errs"
 )
 
 // tries is the state of one request over its exchanges. It is the only retry layer.
@@ -71,18 +73,8 @@ func (t *tries) ensureToken(ctx context.Context) error {
 // caller otherwise.
 func (t *tries) again(ctx context.Context, err error) error {
 	action := ActionOf(err)
-	if action == ActionRefresh && !t.refreshed && !t.r.free {
-		t.refreshed = true
-		token, rerr := t.c.opt.Tokens.Reject(ctx, t.token)
-		switch {
-		case rerr != nil:
-			return errors.Join(err, fmt.Errorf("another access token: %w", rerr))
-		case t.r.once, token == t.token:
-			return t.final(err)
-		}
-		t.token = token
-		t.log(ctx, err, 0)
-		return nil
+	if action == ActionRefresh && !t.r.free {
+		return t.replaceToken(ctx, err)
 	}
 	if action != ActionRetry || t.r.once || t.uncertain(err) || t.attempt >= t.c.opt.MaxAttempts {
 		return t.final(err)
@@ -103,6 +95,46 @@ func (t *tries) again(ctx context.Context, err error) error {
 	case <-ctx.Done():
 		return t.final(err)
 	}
+}
+
+// replaceToken asks for another token, once, after one was refused. It returns nil when the request is to be sent again.
+func (t *tries) replaceToken(ctx context.Context, refused error) error {
+	if t.refreshed {
+		// Twice in a row is no session that has ended: asking for a third token would go on for ever.
+		if r, ok := t.c.opt.Tokens.(Refuser); ok {
+			if err := r.Refused(ctx, t.token); err != nil {
+				return t.noToken(refused, err)
+			}
+		}
+		return t.final(refused)
+	}
+	t.refreshed = true
+	token, err := t.c.opt.Tokens.Reject(ctx, t.token)
+	if err != nil {
+		return t.noToken(refused, err)
+	}
+	if token == t.token {
+		return t.final(refused)
+	}
+	t.token = token
+	if t.r.once {
+		if e, ok := errors.AsType[*Error](refused); ok {
+			e.TokenReplaced = true
+		}
+		return t.final(refused)
+	}
+	t.log(ctx, refused, 0)
+	return nil
+}
+
+// noToken is the error of a call whose token was refused when there is no other. That there is none just now says
+// nothing about the refusal: the call may be made again later.
+func (t *tries) noToken(refused, err error) error {
+	switch errs.KindOf(err) {
+	case errs.Unavailable, errs.RateLimited, errs.Denied:
+		return fmt.Errorf("salesforce: %s: another access token in place of a refused one: %w", t.r.op, err)
+	}
+	return errors.Join(refused, fmt.Errorf("another access token: %w", err))
 }
 
 // uncertain reports whether a write may have taken effect although err came back.

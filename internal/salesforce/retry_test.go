@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 )
 
@@ -186,6 +187,93 @@ func TestRefusedTokenIsReplacedOnce(t *testing.T) {
 				t.Errorf("%d requests, rejected %d times; want %d and once", got, r.tokens.rejected.Load(), requests)
 			}
 		})
+	}
+}
+
+// judge is a token source that wants to know of second refusals.
+type judge struct {
+	*tokens
+	verdict error
+	refused atomic.Int64
+	reject  error
+}
+
+func (j *judge) Refused(_ context.Context, t salesforce.Token) error {
+	if t.AccessToken.Expose() == secondToken {
+		j.refused.Add(1)
+	}
+	return j.verdict
+}
+
+func (j *judge) Reject(ctx context.Context, t salesforce.Token) (salesforce.Token, error) {
+	if j.reject != nil {
+		return salesforce.Token{}, j.reject
+	}
+	return j.tokens.Reject(ctx, t)
+}
+
+func TestWhoGivesTokensLearnsOfASecondRefusal(t *testing.T) {
+	t.Parallel()
+	for name, verdict := range map[string]error{"connection is of no use": errs.New(errs.Precondition, "needs_reconnect", "link again"), "another token by now": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := &judge{verdict: verdict}
+			r := newRig(t, status(401, expired), func(o *salesforce.Options) {
+				j.tokens = o.Tokens.(*tokens)
+				o.Tokens = j
+			})
+			err := read(t.Context(), r)
+			wantAction(t, err, salesforce.ActionRefresh)
+			if verdict != nil && errs.ReasonOf(err) != "needs_reconnect" {
+				t.Errorf("error is %v", err)
+			}
+			if n := len(r.calls.all()); n != 2 || j.refused.Load() != 1 {
+				t.Errorf("%d requests, told %d times", n, j.refused.Load())
+			}
+		})
+	}
+}
+
+// TestNoTokenJustNowIsNoRefusal: that auth cannot say now must not end a run as if the credentials were refused.
+func TestNoTokenJustNowIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	for _, reject := range []error{
+		errs.New(errs.Unavailable, "salesforce_unreachable", "no OAuth error"),
+		errs.New(errs.RateLimited, "too_many_token_requests", "slower"),
+		errs.New(errs.Denied, "no_lease", "not held"),
+	} {
+		r := newRig(t, status(401, expired), func(o *salesforce.Options) { o.Tokens = &judge{tokens: o.Tokens.(*tokens), reject: reject} })
+		for _, call := range []func(context.Context, *rig) error{read, upsert} {
+			err := call(t.Context(), r)
+			if salesforce.ActionOf(err) == salesforce.ActionRefresh || errs.ReasonOf(err) != errs.ReasonOf(reject) {
+				t.Errorf("error is %v", err)
+			}
+		}
+	}
+	r := newRig(t, status(401, expired), func(o *salesforce.Options) {
+		o.Tokens = &judge{tokens: o.Tokens.(*tokens), reject: errs.New(errs.Precondition, "needs_reconnect", "link again")}
+	})
+	err := read(t.Context(), r)
+	wantAction(t, err, salesforce.ActionRefresh)
+	if errs.ReasonOf(err) != "needs_reconnect" {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// TestACallThatIsNeverRepeatedSaysThatAnotherTokenIsThere: its caller may make it again.
+func TestACallThatIsNeverRepeatedSaysThatAnotherTokenIsThere(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, status(401, expired))
+	_, err := r.CloseJob(t.Context(), jobID)
+	e, ok := errors.AsType[*salesforce.Error](err)
+	if !ok || e.Action != salesforce.ActionRefresh || !e.TokenReplaced || len(r.calls.all()) != 1 {
+		t.Errorf("error is %v after %d requests", err, len(r.calls.all()))
+	}
+	r = newRig(t, status(401, expired))
+	r.tokens.same = true
+	_, err = r.CloseJob(t.Context(), jobID)
+	if e, ok := errors.AsType[*salesforce.Error](err); !ok || e.TokenReplaced {
+		t.Errorf("there is no other token: %v", err)
 	}
 }
 

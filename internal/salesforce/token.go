@@ -15,6 +15,12 @@ type TokenSource interface {
 	Reject(ctx context.Context, t Token) (Token, error)
 }
 
+// Refuser is a TokenSource that is told when Salesforce refuses, for one and the same request, the token that Reject
+// gave as well. The error, if any, says why the connection is of no use.
+type Refuser interface {
+	Refused(ctx context.Context, t Token) error
+}
+
 // Token is an access token and the origin that it is for.
 type Token struct {
 	AccessToken AccessToken
