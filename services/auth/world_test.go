@@ -49,6 +49,10 @@ type org struct {
 	asked  int              // token requests
 	script http.HandlerFunc // answers token requests in place of the org; nil: the org does
 	change map[string]any   // of token responses
+
+	apiOnly bool     // the user has the licence for integrations
+	revoked []string // tokens that were given back
+	noOne   bool     // revocations are answered with a fault
 }
 
 func newOrg(t testing.TB, id string) *org {
@@ -56,7 +60,21 @@ func newOrg(t testing.TB, id string) *org {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /services/oauth2/token", o.token)
 	mux.HandleFunc("GET /services/oauth2/userinfo", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]any{"organization_id": o.id, "user_id": userID, "preferred_username": "api@acme.example"})
+		o.mu.Lock()
+		apiOnly := o.apiOnly
+		o.mu.Unlock()
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"organization_id": o.id, "user_id": userID, "preferred_username": "api@acme.example", "is_salesforce_integration_user": apiOnly,
+		})
+	})
+	mux.HandleFunc("POST /services/oauth2/revoke", func(w http.ResponseWriter, r *http.Request) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.noOne {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		o.revoked = append(o.revoked, r.FormValue("token"))
 	})
 	o.Server = httptest.NewServer(mux)
 	t.Cleanup(o.Close)
