@@ -34,14 +34,15 @@ var natsServer = sync.OnceValues(func() (string, error) {
 type Process struct {
 	dir  string
 	addr string // with a port of 0 before the first start
+	more string // of its configuration
 	cmd  *exec.Cmd
 	log  *os.File
 }
 
-// NATSProcess starts a server in a process of its own, which ends with the test.
-func NATSProcess(t testing.TB) *Process {
+// NATSProcess starts a server in a process of its own, which ends with the test. config is added to its configuration.
+func NATSProcess(t testing.TB, config ...string) *Process {
 	t.Helper()
-	p := &Process{dir: t.TempDir(), addr: "127.0.0.1:-1"}
+	p := &Process{dir: t.TempDir(), addr: "127.0.0.1:-1", more: strings.Join(config, "\n")}
 	log, err := os.Create(filepath.Join(p.dir, "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +78,7 @@ func (p *Process) Start(t testing.TB) {
 	config := filepath.Join(p.dir, "nats.conf")
 	text := fmt.Sprintf("server_name: test\nlisten: %q\nports_file_dir: %q\n"+
 		"jetstream { store_dir: %q, max_memory_store: 67108864, max_file_store: %d, sync_interval: always }\n",
-		p.addr, p.dir, filepath.Join(p.dir, "data"), int64(maxStore))
+		p.addr, p.dir, filepath.Join(p.dir, "data"), int64(maxStore)) + p.more
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func (p *Process) readPort() error {
 	if err := json.Unmarshal(text, &ports); err != nil || len(ports.NATS) == 0 {
 		return errors.Join(errors.New("nats-server has not told its port"), err)
 	}
-	if addr := strings.TrimPrefix(ports.NATS[0], "nats://"); addr != p.addr { // only after the first start: clients read it
+	if addr := strings.TrimPrefix(strings.TrimPrefix(ports.NATS[0], "nats://"), "tls://"); addr != p.addr { // only after the first start: clients read it
 		p.addr = addr
 	}
 	return nil
