@@ -11,6 +11,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -25,6 +26,7 @@ import (
 	"github.com/catalogsync/catalogsync/services/gateway/internal/access"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/compose"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/forward"
+	"github.com/catalogsync/catalogsync/services/gateway/internal/oauthpage"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/signin"
 )
 
@@ -56,6 +58,7 @@ type Service struct {
 	deps      Deps
 	control   *access.Control
 	issuer    *signin.Issuer // nil: nobody signs in
+	origin    atomic.Value   // string: where browsers reach the HTTP server, once it listens
 	audit     *audit.Log
 	tokens    *access.Service
 	status    *compose.Status
@@ -100,6 +103,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		s.control.Issuer = s.issuer
 	}
 	owners := deps.owners()
+	owners["catalogsync.auth.v1"] = oauthpage.Conn(deps.Auth, func() string { origin, _ := s.origin.Load().(string); return origin })
 	for _, d := range services {
 		if slices.Contains(ownPackages, d.ParentFile().Package()) {
 			continue

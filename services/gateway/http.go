@@ -14,10 +14,12 @@ import (
 
 	"google.golang.org/grpc"
 
+	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
 	"github.com/catalogsync/catalogsync/internal/app"
 	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/httpapi"
+	"github.com/catalogsync/catalogsync/services/gateway/internal/oauthpage"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/signin"
 )
 
@@ -43,6 +45,9 @@ func (s *Service) Run(ctx context.Context) (err error) {
 		Limits: httpapi.Limits{BodyBytes: s.cfg.MaxBodyBytes, FileBytes: s.cfg.MaxFileBytes, Stall: s.cfg.Stall},
 		Pages:  map[string]http.Handler{},
 	}
+	s.origin.Store(options.PublicURL)
+	consent := &oauthpage.Pages{Auth: authv1.NewConnectionServiceClient(s.deps.Auth), PublicURL: options.PublicURL, Log: s.deps.Log}
+	maps.Copy(options.Pages, consent.Handlers())
 	if s.issuer != nil {
 		pages := &signin.Pages{
 			Issuer: s.issuer, Sessions: s.control.Sessions, Audit: s.recordSignIn, PublicURL: options.PublicURL, Log: s.deps.Log,

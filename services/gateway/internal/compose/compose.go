@@ -47,7 +47,7 @@ func (c *Composer) Prepare(ctx context.Context, _ string, req proto.Message) err
 	case *schedulerv1.GetScheduleRequest:
 		return c.connection(ctx, &r.ConnectionId)
 	case *schedulerv1.SetScheduleRequest:
-		return c.connection(ctx, &r.ConnectionId)
+		return c.target(ctx, &r.ConnectionId)
 	case *syncv1.DiagnoseRequest:
 		return c.doctorCase(ctx, &r.ConnectionId, &r.Case)
 	case *syncv1.GetSetupPackageRequest:
@@ -61,7 +61,7 @@ func (c *Composer) Prepare(ctx context.Context, _ string, req proto.Message) err
 			// Scheduled runs are found by their date: a caller could take the place of tonight's.
 			return errs.New(errs.Invalid, "invalid_trigger", "trigger schedule is the scheduler's: leave trigger out, or say manual or api")
 		}
-		return c.connection(ctx, &r.ConnectionId)
+		return c.target(ctx, &r.ConnectionId)
 	case *syncv1.ListRunsRequest:
 		if r.GetConnectionId() == "" {
 			return nil // runs of all connections
@@ -69,6 +69,23 @@ func (c *Composer) Prepare(ctx context.Context, _ string, req proto.Message) err
 		return c.connection(ctx, &r.ConnectionId)
 	}
 	return c.fieldMap(ctx, req)
+}
+
+// target is connection for what runs write to: not a source, and not one that was unlinked.
+func (c *Composer) target(ctx context.Context, id *string) error {
+	res, err := c.connections.GetConnection(ctx, &authv1.GetConnectionRequest{ConnectionId: *id})
+	if err != nil {
+		return err
+	}
+	conn := res.GetConnection()
+	switch {
+	case conn.GetPurpose() == authv1.Purpose_PURPOSE_SOURCE:
+		return errs.New(errs.Precondition, "source_is_read_only", "connection %q is a source, which is only read: runs write to the tenant's write target", conn.GetName())
+	case conn.GetState() == authv1.ConnectionState_CONNECTION_STATE_UNLINKED:
+		return errs.New(errs.Precondition, "unlinked", "connection %q was unlinked: link the org again", conn.GetName())
+	}
+	*id = conn.GetId()
+	return nil
 }
 
 // connection makes sure that id is a connection of the caller's tenant, its write target where it is empty.
