@@ -14,6 +14,7 @@ import (
 	"github.com/catalogsync/catalogsync/internal/testkit"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/conduct"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows/rowstest"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/stage"
 )
 
@@ -32,7 +33,7 @@ func worker(t *testing.T, maxFailures int) *Service {
 	return &Service{
 		cfg: Config{MaxFailures: maxFailures}, log: log, bus: b, ledger: led, tel: telemetry.Providers{}.OrNoop(),
 		conductor: conduct.New(led, b, log, Config{}.conducting(nil)), nudge: make(chan struct{}, 1),
-		runner: &stage.Runner{Log: log, Bus: b, Ledger: led, Settings: stage.Settings{MaxFailures: maxFailures}},
+		runner: &stage.Runner{Log: log, Bus: rowstest.Store(b), Ledger: led, Settings: stage.Settings{MaxFailures: maxFailures}},
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/catalogsync/catalogsync/internal/testkit"
 	"github.com/catalogsync/catalogsync/services/mapper"
 	syncworker "github.com/catalogsync/catalogsync/services/sync-worker"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows/rowstest"
 	"github.com/catalogsync/catalogsync/simulator"
 )
 
@@ -44,6 +45,7 @@ type pipeline struct {
 	people directoryv1.DirectoryServiceClient
 	// fieldMap is what runs map by. It is not checked before a run begins.
 	fieldMap *mapperv1.FieldMap
+	keys     rowstest.Keys
 }
 
 // newPipeline starts them. change may alter the org.
@@ -134,6 +136,10 @@ func (x peers) GetConnection(context.Context, *authv1.GetConnectionRequest, ...g
 type tokens struct {
 	authv1.TokenServiceClient
 	p *pipeline
+}
+
+func (x tokens) GetDataKey(ctx context.Context, req *authv1.GetDataKeyRequest, _ ...grpc.CallOption) (*authv1.GetDataKeyResponse, error) {
+	return x.p.keys.GetDataKey(ctx, req)
 }
 
 func (x tokens) GetAccessToken(context.Context, *authv1.GetAccessTokenRequest, ...grpc.CallOption) (*authv1.GetAccessTokenResponse, error) {

@@ -33,6 +33,7 @@ import (
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/directoryrpc"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/doctor"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/runrpc"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/stage"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/why"
@@ -99,6 +100,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		return nil, fmt.Errorf("sync-worker: open the directory: %w", err)
 	}
 	tel := deps.Telemetry.OrNoop()
+	sealed := rows.NewStore(deps.Bus, deps.Tokens)
 	s := &Service{
 		cfg: cfg, log: deps.Log, bus: deps.Bus, tel: tel, ledger: led, directory: dir, allocations: allocations,
 		conductor: conduct.New(led, deps.Bus, deps.Log, cfg.conducting(allocations)), nudge: make(chan struct{}, 1),
@@ -114,12 +116,12 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	}
 	httpClient := salesforce.NewHTTPClient(cfg.policy())
 	s.runner = &stage.Runner{
-		Log: deps.Log, Bus: deps.Bus, Ledger: led, Directory: dir, Mapper: deps.Mapper, FieldMaps: deps.FieldMaps,
+		Log: deps.Log, Bus: sealed, Ledger: led, Directory: dir, Mapper: deps.Mapper, FieldMaps: deps.FieldMaps,
 		Tokens: deps.Tokens, HTTP: httpClient, Policy: cfg.policy(), Settings: settings, OnCall: observer.call,
 		Allocations: allocations,
 	}
 	s.runs = &runrpc.Runs{
-		Ledger: led, Bus: deps.Bus, Conductor: s.conductor, Connections: deps.Connections, FieldMaps: deps.FieldMaps, Log: deps.Log,
+		Ledger: led, Bus: sealed, Conductor: s.conductor, Connections: deps.Connections, FieldMaps: deps.FieldMaps, Log: deps.Log,
 		Propagator: tel.Propagator, Nudge: s.wake,
 	}
 	s.objects = &runrpc.Objects{

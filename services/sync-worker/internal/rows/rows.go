@@ -1,5 +1,6 @@
-// Package rows owns how a run's rows, changes and outcomes rest on the bus: batches of protobuf, compressed, one
-// message per batch, addressed by the task and lease epoch that wrote them.
+// Package rows owns how a run's rows, changes and outcomes rest on the bus: batches of protobuf, compressed, sealed with
+// the tenant's data key for the subject on which they rest, one message per batch, addressed by the task and lease epoch
+// that wrote them.
 //
 // Invariant: what a reader returns is exactly what a settled task wrote. Number of messages and checksum come from the
 // settle record; a reader that cannot match them stops with an error.
@@ -16,8 +17,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/catalogsync/catalogsync/internal/bus"
 	"github.com/catalogsync/catalogsync/internal/event"
+	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
 )
 
@@ -107,7 +108,9 @@ type sheaf struct {
 
 // Publisher writes the batches of one task under one epoch.
 type Publisher struct {
-	bus     *bus.Bus
+	store   *Store
+	tenant  string
+	key     key // the present one when the first batch was written; the zero value before
 	address event.Address
 	outputs map[outputKey]*sheaf
 	buf     []byte
@@ -119,9 +122,10 @@ type outputKey struct {
 }
 
 // NewPublisher returns a publisher for a leased task.
-func NewPublisher(b *bus.Bus, t ledger.Task) *Publisher {
+func NewPublisher(s *Store, t ledger.Task) *Publisher {
 	return &Publisher{
-		bus:     b,
+		store:   s,
+		tenant:  t.Tenant,
 		address: event.Address{Run: t.RunID, Stage: string(t.Stage), Task: t.Number, Epoch: t.Epoch},
 		outputs: make(map[outputKey]*sheaf),
 	}
@@ -139,6 +143,12 @@ func (p *Publisher) Publish(ctx context.Context, kind string, part int, m proto.
 
 // publish writes one batch that is encoded already. raw stays the caller's.
 func (p *Publisher) publish(ctx context.Context, kind string, part int, raw []byte, n int) error {
+	if p.key.aead == nil {
+		var err error
+		if p.key, err = p.store.key(ctx, p.tenant, 0); err != nil {
+			return err
+		}
+	}
 	packed := encoder.EncodeAll(raw, make([]byte, 0, len(raw)/3+64))
 	key := outputKey{kind, part}
 	s := p.outputs[key]
@@ -149,13 +159,14 @@ func (p *Publisher) publish(ctx context.Context, kind string, part int, raw []by
 	a := p.address
 	a.Kind, a.Part = kind, part
 	_, subject := stream(a, s.messages)
-	if err := p.bus.Publish(ctx, subject, packed); err != nil {
+	sealed := p.key.seal(packed, subject)
+	if err := p.store.Publish(ctx, subject, sealed); err != nil {
 		return fmt.Errorf("publish %s of part %d: %w", kind, part, err)
 	}
-	frame(s.digest, packed)
+	frame(s.digest, sealed)
 	s.messages++
 	s.rows += int64(n)
-	s.bytes += int64(len(packed))
+	s.bytes += int64(len(sealed))
 	s.perMsg = append(s.perMsg, n)
 	return nil
 }
@@ -176,15 +187,16 @@ func (p *Publisher) Outputs() []ledger.Output {
 }
 
 // frame feeds a message into a checksum, its length first, so that the borders of messages count too.
-func frame(d *xxhash.Digest, packed []byte) {
+func frame(d *xxhash.Digest, sealed []byte) {
 	var n [8]byte
-	binary.LittleEndian.PutUint64(n[:], uint64(len(packed)))
+	binary.LittleEndian.PutUint64(n[:], uint64(len(sealed)))
 	_, _ = d.Write(n[:])
-	_, _ = d.Write(packed)
+	_, _ = d.Write(sealed)
 }
 
-// Read hands every batch of a kind and part that a settled task wrote to fn, in order. m is reused between calls.
-func Read[M proto.Message](ctx context.Context, b *bus.Bus, t ledger.Task, kind string, part int, m M, fn func(M) error) error {
+// Read hands every batch of a kind and part that a settled task wrote to fn, in order. m is reused between calls. The error
+// is Precondition, reason [ReasonDestroyed], when the key that sealed them was destroyed.
+func Read[M proto.Message](ctx context.Context, s *Store, t ledger.Task, kind string, part int, m M, fn func(M) error) error {
 	out, ok := t.Output(kind, part)
 	if !ok {
 		return nil
@@ -192,11 +204,11 @@ func Read[M proto.Message](ctx context.Context, b *bus.Bus, t ledger.Task, kind 
 	digest := xxhash.New()
 	a := event.Address{Run: t.RunID, Kind: kind, Part: part, Stage: string(t.Stage), Task: t.Number, Epoch: t.Result.Epoch}
 	for n := range out.Messages {
-		packed, err := fetch(ctx, b, a, n, m)
+		sealed, err := s.get(ctx, t.Tenant, a, n, m)
 		if err != nil {
 			return err
 		}
-		frame(digest, packed)
+		frame(digest, sealed)
 		if err := fn(m); err != nil {
 			return err
 		}
@@ -207,11 +219,16 @@ func Read[M proto.Message](ctx context.Context, b *bus.Bus, t ledger.Task, kind 
 	return nil
 }
 
-// ReadRange hands the batches that a reference names to fn, in order. m is reused between calls.
-func ReadRange[M proto.Message](ctx context.Context, b *bus.Bus, runID string, ref ledger.ChangeRef, part int, m M, fn func(M) error) error {
+// ReadRange hands the batches that a reference names to fn, in order. m is reused between calls. The run belongs to the
+// tenant for whom ctx acts. Its errors are those of [Read].
+func ReadRange[M proto.Message](ctx context.Context, s *Store, runID string, ref ledger.ChangeRef, part int, m M, fn func(M) error) error {
+	tenant, err := rpc.TenantFrom(ctx)
+	if err != nil {
+		return err
+	}
 	a := event.Address{Run: runID, Kind: ref.Kind, Part: part, Stage: string(ref.Stage), Task: ref.Task, Epoch: ref.Epoch}
 	for n := ref.From; n < ref.To; n++ {
-		if _, err := fetch(ctx, b, a, n, m); err != nil {
+		if _, err := s.get(ctx, tenant, a, n, m); err != nil {
 			return err
 		}
 		if err := fn(m); err != nil {
@@ -221,13 +238,18 @@ func ReadRange[M proto.Message](ctx context.Context, b *bus.Bus, runID string, r
 	return nil
 }
 
-func fetch(ctx context.Context, b *bus.Bus, a event.Address, n int, m proto.Message) ([]byte, error) {
+// get reads one message into m and returns it as it rests on the bus.
+func (s *Store) get(ctx context.Context, tenant string, a event.Address, n int, m proto.Message) ([]byte, error) {
 	st, subject := stream(a, n)
-	msg, err := b.Get(ctx, st, subject)
+	msg, err := s.Get(ctx, st, subject)
 	if err != nil {
 		return nil, fmt.Errorf("read %s %d of %s-%d: %w", a.Kind, n, a.Stage, a.Task, err)
 	}
-	raw, err := decoder.DecodeAll(msg.Data, nil)
+	packed, err := s.open(ctx, tenant, subject, msg.Data)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := decoder.DecodeAll(packed, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, subject, err)
 	}

@@ -16,21 +16,22 @@ import (
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
 	rowv1 "github.com/catalogsync/catalogsync/gen/catalogsync/row/v1"
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
-	"github.com/catalogsync/catalogsync/internal/bus"
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/event"
+	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/internal/testkit"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows/rowstest"
 )
 
-func world(t *testing.T) *bus.Bus {
+func world(t *testing.T) *rows.Store {
 	t.Helper()
 	b := testkit.Bus(t)
 	if err := b.EnsureStreams(t.Context(), event.Streams(event.DefaultRetention())...); err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return rowstest.Store(b)
 }
 
 func task(epoch uint64) ledger.Task {
@@ -44,7 +45,7 @@ func settled(t ledger.Task, p *rows.Publisher) ledger.Task {
 }
 
 // keyed reads the rows of a part back, each as its key and its row.
-func keyed(ctx context.Context, b *bus.Bus, t ledger.Task, kind string, part int) (keys []string, got []*rowv1.Row, columns []string, err error) {
+func keyed(ctx context.Context, b *rows.Store, t ledger.Task, kind string, part int) (keys []string, got []*rowv1.Row, columns []string, err error) {
 	err = rows.Read(ctx, b, t, kind, part, &eventv1.Rows{}, func(m *eventv1.Rows) error {
 		keys = append(keys, m.GetKeys()...)
 		got = append(got, m.GetBatch().GetRows()...)
@@ -147,7 +148,7 @@ func TestOtherKindsRoundTrip(t *testing.T) {
 		}
 		// A reference reads some of the messages, and only those.
 		at, ref := 0, ledger.ChangeRef{Stage: tk.Stage, Task: tk.Number, Epoch: tk.Epoch, Kind: kind, From: 1, To: 2}
-		err = rows.ReadRange(ctx, b, tk.RunID, ref, 0, &eventv1.PlannedChanges{}, func(m *eventv1.PlannedChanges) error {
+		err = rows.ReadRange(rpc.WithCaller(ctx, rpc.Caller{Tenant: tk.Tenant}), b, tk.RunID, ref, 0, &eventv1.PlannedChanges{}, func(m *eventv1.PlannedChanges) error {
 			at += len(m.GetChanges())
 			if m.GetChanges()[0].GetPersonId() != got[perMessage[0]] {
 				t.Errorf("the second message of %s begins with %s", kind, m.GetChanges()[0].GetPersonId())

@@ -18,7 +18,6 @@ import (
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	optionsv1 "github.com/catalogsync/catalogsync/gen/catalogsync/options/v1"
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
-	"github.com/catalogsync/catalogsync/internal/bus"
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/event"
 	"github.com/catalogsync/catalogsync/internal/rpc"
@@ -26,6 +25,7 @@ import (
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/conduct"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows/rowstest"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/runrpc"
 )
 
@@ -35,7 +35,7 @@ const patience = 2 * time.Minute
 // world is the RunService, called over gRPC. No worker is at work: what becomes of runs is up to the test.
 type world struct {
 	t      *testing.T
-	bus    *bus.Bus
+	bus    *rows.Store
 	ledger *ledger.Ledger
 	peers  *peers
 	client syncv1.RunServiceClient
@@ -43,12 +43,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, bus: testkit.Bus(t), peers: &peers{state: authv1.ConnectionState_CONNECTION_STATE_LINKED, object: "Contact"}}
+	w := &world{t: t, bus: rowstest.Store(testkit.Bus(t)), peers: &peers{state: authv1.ConnectionState_CONNECTION_STATE_LINKED, object: "Contact"}}
 	if err := w.bus.EnsureStreams(t.Context(), event.Streams(event.DefaultRetention())...); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	w.ledger, err = ledger.Open(t.Context(), w.bus, ledger.Options{Holder: "one", LeaseTTL: time.Minute, Retention: time.Hour, MaxBytes: 1 << 30})
+	w.ledger, err = ledger.Open(t.Context(), w.bus.Bus, ledger.Options{Holder: "one", LeaseTTL: time.Minute, Retention: time.Hour, MaxBytes: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func newWorld(t *testing.T) *world {
 	srv := rpc.NewServer(rpc.ServerOptions{Log: log, Stopping: ctx.Done()})
 	syncv1.RegisterRunServiceServer(srv, &runrpc.Runs{
 		Ledger: w.ledger, Bus: w.bus, Connections: w.peers, FieldMaps: maps{peers: w.peers}, Log: log, Propagator: propagation.TraceContext{}, Nudge: func() {},
-		Conductor: conduct.New(w.ledger, w.bus, log, conduct.Options{Limits: conduct.DefaultLimits(), InFlight: 8, MaxAge: time.Hour, SmallRun: 2000}),
+		Conductor: conduct.New(w.ledger, w.bus.Bus, log, conduct.Options{Limits: conduct.DefaultLimits(), InFlight: 8, MaxAge: time.Hour, SmallRun: 2000}),
 	})
 	net := rpc.NewMemNet()
 	lis := net.Listen("sync-worker")

@@ -19,19 +19,19 @@ import (
 	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
-	"github.com/catalogsync/catalogsync/internal/bus"
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/internal/store"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/conduct"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows"
 )
 
 // Runs is the RunService.
 type Runs struct {
 	syncv1.UnimplementedRunServiceServer
 	Ledger      *ledger.Ledger
-	Bus         *bus.Bus
+	Bus         *rows.Store
 	Conductor   *conduct.Conductor
 	Connections authv1.ConnectionServiceClient
 	FieldMaps   mapperv1.FieldMapServiceClient

@@ -231,7 +231,7 @@ func TestStoppedBeforeCollections(t *testing.T) {
 func TestStoppedDuringCollections(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, options{external: externalID, leaseTTL: 12 * time.Second})
-	bucket, err := store.Open[ledger.Task](t.Context(), w.bus, store.Config{ // as the ledger makes it
+	bucket, err := store.Open[ledger.Task](t.Context(), w.bus.Bus, store.Config{ // as the ledger makes it
 		Bucket: "TASKS", History: 1, MaxBytes: ledgerBytes / 100 * 60, TTL: retention,
 	})
 	if err != nil {

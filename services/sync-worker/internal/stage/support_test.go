@@ -15,13 +15,13 @@ import (
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	rowv1 "github.com/catalogsync/catalogsync/gen/catalogsync/row/v1"
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
-	"github.com/catalogsync/catalogsync/internal/bus"
 	"github.com/catalogsync/catalogsync/internal/event"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/catalogsync/catalogsync/internal/testkit"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/conduct"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows/rowstest"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/stage"
 	"github.com/catalogsync/catalogsync/simulator"
 )
@@ -39,7 +39,7 @@ const (
 // world is one run whose plan is made: single tasks of it can be worked on, against a simulated org.
 type world struct {
 	t      *testing.T
-	bus    *bus.Bus
+	bus    *rows.Store
 	ledger *ledger.Ledger
 	org    *simulator.Server
 	wire   *wire
@@ -71,7 +71,7 @@ func newWorld(t *testing.T, o options) *world {
 	if o.leaseTTL == 0 {
 		o.leaseTTL = leaseTTL
 	}
-	w := &world{t: t, bus: testkit.Bus(t), org: org, tokens: &tokens{org: org}, fields: []string{"LastName", "Email", "Title"}}
+	w := &world{t: t, bus: rowstest.Store(testkit.Bus(t)), org: org, tokens: &tokens{org: org}, fields: []string{"LastName", "Email", "Title"}}
 	if o.external != "" {
 		w.fields = append(w.fields, o.external)
 	}
@@ -101,7 +101,7 @@ func newWorld(t *testing.T, o options) *world {
 
 func (w *world) openLedger(holder string, ttl time.Duration) *ledger.Ledger {
 	w.t.Helper()
-	l, err := ledger.Open(w.t.Context(), w.bus, ledger.Options{Holder: holder, LeaseTTL: ttl, Retention: retention, MaxBytes: ledgerBytes})
+	l, err := ledger.Open(w.t.Context(), w.bus.Bus, ledger.Options{Holder: holder, LeaseTTL: ttl, Retention: retention, MaxBytes: ledgerBytes})
 	if err != nil {
 		w.t.Fatal(err)
 	}
