@@ -95,6 +95,10 @@ func (p *program) mapRollbackCommand() *cobra.Command {
 		if req.Version, err = versionNumber(args[0]); err != nil {
 			return err
 		}
+		latest, err := c.FieldMaps.GetFieldMap(ctx, &mapperv1.GetFieldMapRequest{ConnectionId: req.GetConnectionId()})
+		if err != nil {
+			return err
+		}
 		res, err := c.FieldMaps.RollbackFieldMap(ctx, req)
 		if err != nil {
 			return err
@@ -103,7 +107,7 @@ func (p *program) mapRollbackCommand() *cobra.Command {
 		if err := p.show(m, func(s view.Style) string { return view.FieldMap(s, m, nil) }); err != nil {
 			return err
 		}
-		if m.GetRolledBackTo() != req.GetVersion() {
+		if m.GetVersion() == latest.GetFieldMap().GetVersion() {
 			p.note("Nothing was saved: version %d, the latest, says the same as version %d.", m.GetVersion(), req.GetVersion())
 		}
 		return nil

@@ -2,13 +2,10 @@ package compose
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	directoryv1 "github.com/catalogsync/catalogsync/gen/catalogsync/directory/v1"
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
@@ -51,7 +48,7 @@ func (c *Composer) fieldMap(ctx context.Context, req any) error {
 	case *syncv1.DescribeObjectRequest:
 		err := c.connection(ctx, &r.ConnectionId)
 		if err == nil {
-			r.Grant, err = c.access(ctx, r.GetConnectionId())
+			r.Grant, err = c.grant(ctx, r.GetConnectionId())
 		}
 		return err
 	}
@@ -109,7 +106,7 @@ func (c *Composer) suggestPairs(ctx context.Context, r *mapperv1.SuggestPairsReq
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		grant, err := c.access(ctx, r.GetConnectionId())
+		grant, err := c.grant(ctx, r.GetConnectionId())
 		if err != nil {
 			return err
 		}
@@ -157,16 +154,6 @@ func (c *Composer) ownMap(ctx context.Context, fm *mapperv1.FieldMap) error {
 	return c.connection(ctx, &fm.ConnectionId)
 }
 
-// access is a grant for the describes of one request. Services restart in any order: an auth that does not know grants
-// yet does not ask for one either.
-func (c *Composer) access(ctx context.Context, connection string) (string, error) {
-	grant, err := c.grant(ctx, connection)
-	if e, ok := errors.AsType[*errs.Error](err); ok && status.Code(e.Err) == codes.Unimplemented {
-		return "", nil
-	}
-	return grant, err
-}
-
 // describe asks the org for an object's describe.
 func (c *Composer) describe(ctx context.Context, connection, object, grant string) (*salesforcev1.ObjectDescribe, error) {
 	res, err := c.objects.DescribeObject(ctx, &syncv1.DescribeObjectRequest{ConnectionId: connection, Object: object, Grant: grant})
@@ -176,7 +163,7 @@ func (c *Composer) describe(ctx context.Context, connection, object, grant strin
 // describes asks for the describe of a field map's object and of the objects that it relates to.
 func (c *Composer) describes(ctx context.Context, fm *mapperv1.FieldMap) (object *salesforcev1.ObjectDescribe, related []*salesforcev1.ObjectDescribe, err error) {
 	connection := fm.GetConnectionId()
-	grant, err := c.access(ctx, connection)
+	grant, err := c.grant(ctx, connection)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -125,7 +125,7 @@ func account(f *salesforcev1.FieldDescribe, s source, c candidate) (candidate, b
 		return c, false
 	}
 	c.pair.Lookup = &mapperv1.Lookup{Object: "Account", Field: "Name"}
-	c.score, c.reason = 0.6, "the account is found by its name"
+	c.score, c.reason = 0.55, "the account is found by its name, and people without one are rejected"
 	return c, true
 }
 
