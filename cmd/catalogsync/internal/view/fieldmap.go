@@ -133,19 +133,36 @@ func Settings(s Style, differences []*mapperv1.Difference) string {
 		return "No setting differs.\n"
 	}
 	t := table{columns: []column{{}, {}, {}, {}, {}}, indent: 2}
+	var stacked strings.Builder // for terminals on which lines would have to be cut
 	for _, d := range differences {
-		before, after := d.GetBefore(), d.GetAfter()
+		sign, before, after := cell{"~", Warn}, cell{text: d.GetBefore()}, cell{text: d.GetAfter()}
 		switch {
-		case before == "":
-			t.addTones(cell{"+", Good}, cell{text: d.GetPath()}, cell{after, Good})
-		case after == "":
-			t.addTones(cell{"-", Bad}, cell{text: d.GetPath()}, cell{before, Bad})
+		case before.text == "":
+			sign, after.tone = cell{"+", Good}, Good
+			t.addTones(sign, cell{text: d.GetPath()}, after)
+		case after.text == "":
+			sign, before.tone = cell{"-", Bad}, Bad
+			t.addTones(sign, cell{text: d.GetPath()}, before)
 		default:
-			t.addTones(cell{"~", Warn}, cell{text: d.GetPath()}, cell{text: before}, cell{"->", Dim}, cell{text: after})
+			t.addTones(sign, cell{text: d.GetPath()}, before, cell{"->", Dim}, after)
+		}
+		stacked.WriteString("  " + s.Paint(sign.tone, sign.text) + "  " + Clean(d.GetPath()) + "\n")
+		if before.text != "" {
+			tell(&stacked, s, before.text)
+		}
+		if before.text != "" && after.text != "" {
+			tell(&stacked, s, "-> "+after.text)
+		} else if after.text != "" {
+			tell(&stacked, s, after.text)
 		}
 	}
-	n := Plural(int64(len(differences)), "setting differs", "settings differ")
-	return t.String(s) + "\n" + n + ".\n"
+	text := t.String(s)
+	if whole := s; s.Width > 0 {
+		if whole.Width = 0; t.String(whole) != text {
+			text = stacked.String()
+		}
+	}
+	return text + "\n" + Plural(int64(len(differences)), "setting differs", "settings differ") + ".\n"
 }
 
 // Suggestions shows pairs that seem to fit.
