@@ -16,6 +16,7 @@ import (
 	"github.com/catalogsync/catalogsync/internal/audit"
 	"github.com/catalogsync/catalogsync/internal/bus"
 	"github.com/catalogsync/catalogsync/internal/config"
+	"github.com/catalogsync/catalogsync/internal/event"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
 	"github.com/catalogsync/catalogsync/internal/testkit"
@@ -202,4 +203,11 @@ func (w *world) revoke(t testing.TB, tok config.Secret) {
 	if err := oauth.New(salesforce.NewOAuthClient(policy), policy).Revoke(t.Context(), w.sim.URL, tok); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// closedAudit is the stream of the audit log with room for no entry.
+func closedAudit() bus.Stream {
+	s := event.AuditStream()
+	s.MaxMsgSize = 1
+	return s
 }
