@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
@@ -49,7 +48,7 @@ func sims(t testing.TB, all ...*simulator.Server) *process {
 	t.Helper()
 	var orgs []*org
 	for _, s := range all {
-		orgs = append(orgs, &org{Server: &httptest.Server{URL: s.URL}})
+		orgs = append(orgs, at(s))
 	}
 	return world(t, orgs...)
 }

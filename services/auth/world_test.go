@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -23,6 +28,7 @@ import (
 	optionsv1 "github.com/catalogsync/catalogsync/gen/catalogsync/options/v1"
 	"github.com/catalogsync/catalogsync/internal/app"
 	"github.com/catalogsync/catalogsync/internal/bus"
+	"github.com/catalogsync/catalogsync/internal/event"
 	"github.com/catalogsync/catalogsync/internal/lease"
 	"github.com/catalogsync/catalogsync/internal/lease/leasetest"
 	"github.com/catalogsync/catalogsync/internal/rpc"
@@ -169,6 +175,9 @@ func start(t testing.TB, b *bus.Bus, keyFile string, orgs ...*org) *process {
 	for _, o := range orgs {
 		cfg.DevOrigins += o.URL + ","
 	}
+	if err := b.EnsureStreams(t.Context(), event.Streams(event.DefaultRetention())...); err != nil {
+		t.Fatal(err)
+	}
 	p := &process{log: &journal{}, ledger: leasetest.Open(t, b), held: map[string]lease.Task{}}
 	level := slog.LevelDebug
 	if _, ok := t.(*testing.B); ok {
@@ -207,6 +216,25 @@ func start(t testing.TB, b *bus.Bus, keyFile string, orgs ...*org) *process {
 func world(t testing.TB, orgs ...*org) *process {
 	t.Helper()
 	return start(t, testkit.Bus(t), filepath.Join(t.TempDir(), "key"), orgs...)
+}
+
+// serverAt is a server that somebody else runs.
+func serverAt(url string) *httptest.Server { return &httptest.Server{URL: url} }
+
+// certificate makes a key pair and returns a certificate and the private key in PKCS 1, both PEM.
+func certificate(t testing.TB) (cert []byte, key string) {
+	t.Helper()
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)}))
 }
 
 // as returns a context in which an admin of the tenant calls.
