@@ -21,13 +21,21 @@ const maxPhone = 60
 // phone writes a number in the style that the pair asks for. A number that names no country is of the region.
 func (c *Converter) phone(s, region string) (string, *Problem) {
 	n, ok := parsePhone(s, region)
-	if !ok {
-		hint := "correct it in the Catalog"
-		if region == "" {
-			hint = "write it with + and the country's code, or name the country in the pair or with the person"
+	if ok {
+		out := c.written(n, region)
+		// What reads differently once it is written (a row of zeros) is no number.
+		if again, ok := parsePhone(out, region); ok && c.written(again, region) == out {
+			return c.fit(out)
 		}
-		return "", c.problem(CodeInvalidPhone, "%s is no phone number: %s", Clip(s), hint)
 	}
+	hint := "correct it in the Catalog"
+	if region == "" {
+		hint = "write it with + and the country's code, or name the country in the pair or with the person"
+	}
+	return "", c.problem(CodeInvalidPhone, "%s is no phone number: %s", Clip(s), hint)
+}
+
+func (c *Converter) written(n *phonenumbers.PhoneNumber, region string) string {
 	format := phonenumbers.E164
 	switch c.options.Phones {
 	case PhoneInternational:
@@ -42,7 +50,7 @@ func (c *Converter) phone(s, region string) (string, *Problem) {
 	if extension := n.GetExtension(); extension != "" && format == phonenumbers.E164 {
 		out += " ext. " + extension // E.164 has none, and it must not be lost
 	}
-	return c.fit(out)
+	return out
 }
 
 func parsePhone(s, region string) (*phonenumbers.PhoneNumber, bool) {
@@ -50,10 +58,11 @@ func parsePhone(s, region string) (*phonenumbers.PhoneNumber, bool) {
 		return nil, false
 	}
 	n, err := phonenumbers.Parse(s, region)
-	if err != nil || !phonenumbers.IsPossibleNumber(n) {
+	if err != nil {
 		return nil, false
 	}
-	return n, true
+	// Whether a number is assigned changes by the week: what counts is that it may be one.
+	return n, phonenumbers.IsPossibleNumberWithReason(n) == phonenumbers.IS_POSSIBLE
 }
 
 // SamePhone reports whether two texts are the same phone number, whatever their format. A text that names no country is

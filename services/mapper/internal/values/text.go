@@ -167,6 +167,9 @@ func (c *Converter) reference(s string) (string, *Problem) {
 			return bad()
 		}
 	}
+	if strings.Trim(s[:15], "0") == "" { // Salesforce's id of nothing
+		return bad()
+	}
 	id := s[:15] + idSuffix(s[:15])
 	if len(s) == 18 && !strings.EqualFold(s[15:], id[15:]) {
 		return bad()
