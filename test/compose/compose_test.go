@@ -22,6 +22,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
 
+	"github.com/catalogsync/catalogsync/internal/identity"
 	"github.com/catalogsync/catalogsync/test/harness"
 )
 
@@ -225,7 +226,7 @@ func TestAddressesLeadToSomebody(t *testing.T) {
 			for setting, value := range now[name] {
 				switch {
 				case setting == "nats-url":
-					if value[0] != "nats://nats:"+ports["nats"] {
+					if value[0] != "tls://nats:"+ports["nats"] {
 						t.Errorf("%s: -%s is %q", name, setting, value[0])
 					}
 				case strings.HasSuffix(setting, "-addr"):
@@ -327,16 +328,29 @@ func TestContainersAreConfined(t *testing.T) {
 // The NATS server takes its configuration, syncs before it acknowledges, and has room for what the workers may store.
 func TestNATS(t *testing.T) {
 	t.Parallel()
-	conf := filepath.Join(dir, "nats.conf")
+	text, err := os.ReadFile(filepath.Join(dir, "nats.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As in the container, below another root.
+	top := t.TempDir()
+	if _, err := identity.Make(filepath.Join(top, "run/secrets"), identity.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	conf := filepath.Join(top, "etc/nats/nats.conf")
+	if err := os.MkdirAll(filepath.Dir(conf), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(conf, []byte(strings.ReplaceAll(string(text), " /run/secrets/", " "+top+"/run/secrets/")), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	out, err := exec.CommandContext(t.Context(), "go", "tool", "nats-server", "-t", "-c", conf).CombinedOutput()
 	if err != nil {
 		t.Errorf("nats-server does not take %s: %v\n%s", conf, err, out)
 	}
-	text, err := os.ReadFile(conf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"sync_interval: always", "store_dir: /data", "listen: 0.0.0.0:4222"} {
+	for _, want := range []string{
+		"sync_interval: always", "store_dir: /data", "listen: 0.0.0.0:4222", "include ../../run/secrets/nats-users.conf", "cert_file: /run/secrets/nats.pem",
+	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("nats.conf does not say %q", want)
 		}
@@ -395,7 +409,9 @@ func TestSecretsAreElsewhere(t *testing.T) {
 	}
 	var first map[string]string
 	for range 2 { // the second time it leaves everything alone
-		if out, err := exec.CommandContext(t.Context(), filepath.Join(made, "make-secrets.sh")).CombinedOutput(); err != nil {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(made, "make-secrets.sh"))
+		cmd.Env = append(os.Environ(), "CATALOGSYNC="+harness.Build(t, "cmd/catalogsync"))
+		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("make-secrets.sh: %v\n%s", err, out)
 		}
 		now := map[string]string{}
@@ -425,4 +441,37 @@ func TestSecretsAreElsewhere(t *testing.T) {
 			t.Errorf("%s is missing", f)
 		}
 	}
+}
+
+// Every service proves who it is, to the others and to NATS, by what is its own, and nobody has the authority's key.
+func TestEveryServiceHasItsOwnIdentity(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, p *types.Project) {
+		for _, name := range ours {
+			prefix := "CATALOGSYNC_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")) + "_"
+			for setting, want := range map[string]string{
+				"TLS_CERT": identity.Cert(name), "TLS_KEY": identity.Key(name), "TLS_CA": identity.AuthorityCert, "NATS_CA": identity.AuthorityCert,
+				"NATS_NKEY_FILE": identity.NKey(name),
+			} {
+				if v := p.Services[name].Environment[prefix+setting]; v == nil || *v != "/run/secrets/"+want {
+					t.Errorf("%s: %s%s is %v, want %s", name, prefix, setting, v, want)
+				}
+			}
+			if v := p.Services[name].Environment[prefix+"INSECURE"]; v != nil {
+				t.Errorf("%s goes without TLS", name)
+			}
+		}
+		for name, s := range p.Services {
+			for _, secret := range s.Secrets {
+				if secret.Source == identity.AuthorityKey || secret.Source == identity.NKey("operator") {
+					t.Errorf("%s is given %s", name, secret.Source)
+				}
+				for _, other := range append([]string{identity.NATSServer}, ours...) {
+					if own := []string{identity.Cert(other), identity.Key(other), identity.NKey(other)}; name != other && slices.Contains(own, secret.Source) {
+						t.Errorf("%s is given %s", name, secret.Source)
+					}
+				}
+			}
+		}
+	})
 }
