@@ -20,6 +20,7 @@ import (
 	"github.com/catalogsync/catalogsync/internal/store"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/stage"
 )
 
@@ -106,6 +107,10 @@ func (s *Service) after(ctx context.Context, log *slog.Logger, run ledger.Run, l
 			return err
 		}
 		return lease.Park(ctx, time.Now(), nil)
+	}
+	if run.Drain == nil && errs.ReasonOf(err) == rows.ReasonDestroyed { // no attempt will read them
+		_, err := s.conductor.Drain(ctx, run, ledger.Drain{State: ledger.RunFailed, Code: rows.ReasonDestroyed, Reason: explain(err)})
+		return errors.Join(err, lease.Park(ctx, time.Now(), nil))
 	}
 	// In a stopped run every failure counts, for it must end: the stage asks nobody any more when there were too many.
 	failures := lease.Task().Failures + 1
