@@ -170,6 +170,12 @@ type process struct {
 // start runs auth on the bus, with the key file, until the test ends or stop is called.
 func start(t testing.TB, b *bus.Bus, keyFile string, orgs ...*org) *process {
 	t.Helper()
+	return startAs(t, b, keyFile, auth.New, orgs...)
+}
+
+// startAs is start with a constructor in place of auth.New.
+func startAs(t testing.TB, b *bus.Bus, keyFile string, construct func(context.Context, auth.Config, auth.Deps) (*auth.Service, error), orgs ...*org) *process {
+	t.Helper()
 	cfg := auth.DefaultConfig()
 	cfg.KeyFile, cfg.CreateKeyFile = keyFile, true
 	for _, o := range orgs {
@@ -184,7 +190,7 @@ func start(t testing.TB, b *bus.Bus, keyFile string, orgs ...*org) *process {
 		level = slog.LevelInfo
 	}
 	log := slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: level}))
-	svc, err := auth.New(t.Context(), cfg, auth.Deps{Log: log, Bus: b})
+	svc, err := construct(t.Context(), cfg, auth.Deps{Log: log, Bus: b})
 	if err != nil {
 		t.Fatal(err)
 	}

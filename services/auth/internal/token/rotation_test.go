@@ -35,7 +35,7 @@ func crowd(t *testing.T, offices []*office, c connection.Connection, n int, reje
 // TestRotations is the proof of one token call per rotation: 100 callers in 3 processes reject each token at once.
 func TestRotations(t *testing.T) {
 	t.Parallel()
-	const rotations, callers = 500, 100
+	const rotations, callers = 150, 100
 	w := newWorld(t)
 	offices := []*office{w.office(t, quick()), w.office(t, quick()), w.office(t, quick())}
 	c := w.consent(t, offices[0], "acme")
