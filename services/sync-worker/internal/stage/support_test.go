@@ -55,6 +55,7 @@ type options struct {
 	unknownWait time.Duration
 	leaseTTL    time.Duration
 	org         func(*simulator.Options)
+	parents     bool // the field map has AccountId too
 }
 
 func newWorld(t *testing.T, o options) *world {
@@ -74,6 +75,9 @@ func newWorld(t *testing.T, o options) *world {
 	w := &world{t: t, bus: rowstest.Store(testkit.Bus(t)), org: org, tokens: &tokens{org: org}, fields: []string{"LastName", "Email", "Title"}}
 	if o.external != "" {
 		w.fields = append(w.fields, o.external)
+	}
+	if o.parents {
+		w.fields = append(w.fields, "AccountId")
 	}
 	if err := w.bus.EnsureStreams(t.Context(), event.Streams(event.DefaultRetention())...); err != nil {
 		t.Fatal(err)
@@ -143,7 +147,7 @@ func email(i int) string { return fmt.Sprintf("person%d@example.com", i) }
 func (w *world) creates(n int, change ...func(i int, values []string)) []*eventv1.PlannedChange {
 	all := make([]*eventv1.PlannedChange, n)
 	for i := range all {
-		values := []string{fmt.Sprint("Last ", i), email(i), "Engineer", person(i)}[:len(w.fields)]
+		values := []string{fmt.Sprint("Last ", i), email(i), "Engineer", person(i), ""}[:len(w.fields)]
 		for _, fn := range change {
 			fn(i, values)
 		}
@@ -198,8 +202,11 @@ func (w *world) planned(action syncv1.Action, bulk bool, changes []*eventv1.Plan
 		w.t.Fatal(err)
 	}
 	in := ledger.Input{Action: rows.KindCreates, Bulk: bulk, Rows: int64(len(changes))}
-	if action == syncv1.Action_ACTION_UPDATE {
+	switch action {
+	case syncv1.Action_ACTION_UPDATE:
 		in.Action = rows.KindUpdates
+	case syncv1.Action_ACTION_DELETE:
+		in.Action = rows.KindDeletes
 	}
 	wrote, _ := w.task(ledger.StagePlan, number).Output(in.Action, 0)
 	in.Changes = []ledger.ChangeRef{{Stage: ledger.StagePlan, Task: number, Epoch: 1, Kind: in.Action, To: wrote.Messages}}
