@@ -1267,7 +1267,8 @@ type Change struct {
 	RecordId string `protobuf:"bytes,4,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"`
 	// The fields that are set, before and after.
 	Fields []*FieldChange `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
-	// Why, where it is not plain: adopted, survivor, contact_of_lead, undeleted, leaver, undo.
+	// Why, where it is not plain: adopted, survivor, contact_of_lead, undeleted, leaver, undo,
+	// undo_partly.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Object, where it is not that of the run.
 	Object        string `protobuf:"bytes,7,opt,name=object,proto3" json:"object,omitempty"`

@@ -47,6 +47,8 @@ const (
 	ReasonLeaver = "leaver"
 	// ReasonUndo: an earlier run is taken back.
 	ReasonUndo = "undo"
+	// ReasonUndoPartly: the same, but for fields that somebody changed since.
+	ReasonUndoPartly = "undo_partly"
 )
 
 // Wave says by what people and records are joined.

@@ -429,6 +429,9 @@ func (u *undoer) one(ctx context.Context, x *undone, now *rowv1.Row, at map[stri
 			u.n.Clears++
 		}
 	}
+	if len(differs) > 0 {
+		c.Reason = plan.ReasonUndoPartly
+	}
 	u.n.Updates++
 	kind := rows.KindUpdates
 	if x.object != "" {
