@@ -123,6 +123,9 @@ func fieldMap(t *rapid.T) *mapperv1.FieldMap {
 	}
 	for _, r := range m.GetRules() {
 		r.Effect = mapperv1.Effect(rapid.IntRange(1, 2).Draw(t, "effect"))
+		if r.GetCondition() == nil {
+			r.Condition = condition(t, 3)
+		}
 	}
 	return m
 }

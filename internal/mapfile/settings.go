@@ -29,8 +29,11 @@ var mapSettings = settings[mapperv1.FieldMap]{
 			r.items("rules", n, func(item *yaml.Node) {
 				rule := &mapperv1.Rule{}
 				has := ruleSettings.parse(r, "a rule", item, rule)
-				if rule.GetEffect() == 0 && !has["skip"] && !has["include"] {
+				switch {
+				case rule.GetEffect() == 0 && !has["skip"] && !has["include"]:
 					r.fail(item.Line, "the rule has neither skip nor include; give one of them, with the rule's name")
+				case !has["when"]:
+					r.fail(item.Line, "the rule has no `when`; give the condition that it is for")
 				}
 				m.Rules = append(m.Rules, rule)
 			})
@@ -43,6 +46,9 @@ var mapSettings = settings[mapperv1.FieldMap]{
 			for _, rule := range m.GetRules() {
 				if rule.GetEffect() != mapperv1.Effect_EFFECT_SKIP && rule.GetEffect() != mapperv1.Effect_EFFECT_INCLUDE {
 					return nil, fmt.Errorf("rule %q neither skips nor includes, as far as this version of catalogsync knows", rule.GetName())
+				}
+				if rule.GetCondition() == nil {
+					return nil, fmt.Errorf("rule %q has no condition; give it one", rule.GetName())
 				}
 				one, err := ruleSettings.format(rule)
 				if err != nil {
@@ -306,7 +312,7 @@ func share[M any](key string, at func(*M) *float64) setting[M] {
 			v := r.text(key, n)
 			f, ok := parseShare(v)
 			if !ok {
-				r.fail(n.Line, "%s is %q; give a share such as 30%% or 0.3, or none", key, v)
+				r.fail(n.Line, "%s is %q; give a share such as 30%% or 0.3", key, v)
 			}
 			*at(m) = f
 		},

@@ -221,7 +221,7 @@ func sentence(what string, problems []values.Problem) string {
 	b.WriteString(what)
 	for i, p := range problems {
 		text := p.Message
-		if p.Repair != "" {
+		if p.Repair != "" && !strings.Contains(text, p.Repair) {
 			text += " (" + p.Repair + ")"
 		}
 		if b.Len()+len(text) > fullTexts {

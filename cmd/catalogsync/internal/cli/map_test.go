@@ -209,3 +209,35 @@ rules:
 	}
 	contains(t, fmt.Sprint(w.call(t, "map", "swap").errOut), "there is no command")
 }
+
+// An org takes every example of the reference.
+func TestDocumentedFieldMaps(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, simulator.Options{ExternalIDFields: []string{"Lead.CatalogUserId__c"}})
+	page, err := os.ReadFile("../../../../docs/field-maps.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	person := map[string]any{"id": "1", "email": "ada@example.com", "last_name": "Lovelace"}
+	for _, attribute := range regexp.MustCompile(`attributes\.([a-z_]+)`).FindAllStringSubmatch(string(page), -1) {
+		person[attribute[1]] = "x"
+	}
+	line, err := json.Marshal(person)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ok(t, "people", "import", w.file(t, "people.ndjson", string(line)+"\n"))
+	w.link(t)
+	n := 0
+	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		file := block[1]
+		if !strings.Contains(file, "object:") {
+			file = "object: Contact\nfields:\n  Title: title\n" + file
+		}
+		n++
+		w.ok(t, "map", "check", w.file(t, fmt.Sprintf("%d.yaml", n), file))
+	}
+	if n < 10 {
+		t.Errorf("only %d examples are found", n)
+	}
+}
