@@ -23,11 +23,21 @@ type tokens struct {
 	mu      sync.Mutex
 	token   string
 	refused bool // Salesforce no longer takes the credentials
+	absent  int  // so many requests for another token are answered with trouble
+	again   int  // second refusals that were told
 }
 
 func (s *tokens) GetAccessToken(_ context.Context, req *authv1.GetAccessTokenRequest, _ ...grpc.CallOption) (*authv1.GetAccessTokenResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if req.GetRefusedAgain() {
+		s.again++
+		s.refused = true
+	}
+	if s.absent > 0 && req.GetRejectedAccessToken() != "" {
+		s.absent--
+		return nil, errs.New(errs.Unavailable, "salesforce_unreachable", "The org answers HTTP 403 without an OAuth error.")
+	}
 	if s.refused {
 		return nil, errs.New(errs.Precondition, "needs_reconnect", "Salesforce refuses the credentials. Link the org again.")
 	}
