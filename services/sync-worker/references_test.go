@@ -22,7 +22,7 @@ func account(field string, create bool) func(*mapperv1.FieldMap) {
 func TestReferencesAreFound(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ field, inOrg, inCatalog string }{
-		"by name":        {"Name", "Acme  & Söhne 'GmbH'", "acme & söhne 'gmbh'"},
+		"by name":        {"Name", "Acme & Söhne 'GmbH'", " ACME &  söhne 'gmbh' "},
 		"by domain":      {"Website", "https://www.Acme.example/about?x=1", "acme.example"},
 		"by external id": {"Key__c", "A-1", "a-1"},
 	} {
@@ -97,7 +97,7 @@ func TestReferencesThatAreNotPlain(t *testing.T) {
 	for name, c := range map[string]struct {
 		field  string
 		people int
-	}{"made by name": {"Name", 3}, "made by external id": {"Key__c", 3}, "made by website": {"Website", 3}, "made for many": {"Name", 450}} {
+	}{"made by name": {"Name", 3}, "made by website": {"Website", 3}, "made for many": {"Name", 450}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPipeline(t, func(o *simulator.Options) { o.ExternalIDFields = append(o.ExternalIDFields, "Account.Key__c") })
@@ -110,7 +110,7 @@ func TestReferencesThatAreNotPlain(t *testing.T) {
 			want := int64((c.people + 1) / 2)
 			plan := p.start(&syncv1.StartRunRequest{PlanOnly: true})
 			if n := plan.GetPlan().GetLookupCreates()["Account"]; n != want || p.alive("Account") != 0 {
-				t.Errorf("the plan would make %d accounts, want %d; the org has %d", n, want, p.alive("Account"))
+				t.Errorf("the plan would make %d accounts, want %d; the org has %d; notes %v", n, want, p.alive("Account"), plan.GetNotes())
 			}
 			_, all := p.write()
 			if n := p.alive("Account"); int64(n) != want || p.alive("Contact") != c.people {
