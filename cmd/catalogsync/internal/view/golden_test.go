@@ -255,6 +255,21 @@ func TestConnection(t *testing.T) {
 	golden(t, "connection", func(s view.Style) string { return view.Connection(s, connection()) })
 }
 
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	golden(t, "connections", func(s view.Style) string {
+		source := connection()
+		source.Id, source.Name, source.Purpose, source.CompanyNames = "con_2", "North", authv1.Purpose_PURPOSE_SOURCE, []string{"Acme North", "Acme"}
+		source.State, source.Reason, source.OrgName = authv1.ConnectionState_CONNECTION_STATE_NEEDS_RECONNECT, "Salesforce says no.", "north.my.salesforce.com"
+		source.UserEmail, source.Scopes, source.UnlinkedAt = "ops@acme.example", []string{"api", "id"}, at(5)
+		awaited := &authv1.Connection{Id: "lnk_1", State: authv1.ConnectionState_CONNECTION_STATE_LINKING, Host: "https://login.salesforce.com", Purpose: authv1.Purpose_PURPOSE_WRITE_TARGET}
+		return view.Connections(s, []*authv1.Connection{connection(), source, awaited}) + "\n" + view.Connection(s, source) + "\n" +
+			view.SigningKeys(s, []*authv1.SigningKey{
+				{Id: "key_1", CreatedAt: at(0), ExpiresAt: at(10), ConnectionId: "con_1", Fingerprint: "00ff"}, {Id: "key_2", CreatedAt: at(1), ExpiresAt: at(11)},
+			})
+	})
+}
+
 func TestFieldMap(t *testing.T) {
 	t.Parallel()
 	golden(t, "fieldmap", func(s view.Style) string { return view.FieldMap(s, fieldMap(), []string{"FirstName"}) })
@@ -274,8 +289,8 @@ func TestTokens(t *testing.T) {
 	t.Parallel()
 	golden(t, "tokens", func(s view.Style) string {
 		return view.Tokens(s, []*gatewayv1.ApiToken{
-			{Id: "tok_1", Name: "laptop", Tenant: "acme", Role: optionsv1.Role_ROLE_ADMIN, CreatedAt: at(0)},
-			{Id: "tok_2", Name: "dashboard of the whole department", Tenant: "acme", Role: optionsv1.Role_ROLE_VIEWER, CreatedAt: at(0), ExpiresAt: at(3600)},
+			{Id: "tok_1", Name: "laptop", Tenant: "acme", Role: optionsv1.Role_ROLE_ADMIN, Author: "operator", CreatedAt: at(0), LastUsedAt: at(1800)},
+			{Id: "tok_2", Name: "dashboard of the whole department", Tenant: "acme", Role: optionsv1.Role_ROLE_VIEWER, Author: "laptop", CreatedAt: at(0), ExpiresAt: at(3600)},
 		})
 	})
 }

@@ -112,11 +112,57 @@ func Connection(s Style, c *authv1.Connection) string {
 		[2]string{"state", s.Paint(tone, Words(c.GetState()))},
 		[2]string{"reason", Clean(c.GetReason())},
 		[2]string{"host", Clean(c.GetHost())},
-		[2]string{"org", Clean(c.GetOrgId())},
+		[2]string{"org", orgWords(c)},
 		[2]string{"signed in", Clean(c.GetUsername())},
+		[2]string{"e-mail", Clean(c.GetUserEmail())},
 		[2]string{"flow", Words(c.GetFlow())},
+		[2]string{"scopes", Clean(strings.Join(c.GetScopes(), " "))},
+		[2]string{"purpose", purposeWords(c)},
+		[2]string{"companies", Clean(strings.Join(c.GetCompanyNames(), ", "))},
 		[2]string{"linked", timeOrNothing(s, c.GetLinkedAt())},
+		[2]string{"unlinked", timeOrNothing(s, c.GetUnlinkedAt())},
 	)
+}
+
+// orgWords is the org by name and id, as far as they are known.
+func orgWords(c *authv1.Connection) string {
+	if c.GetOrgName() == "" {
+		return Clean(c.GetOrgId())
+	}
+	return Clean(c.GetOrgName()) + ", " + Clean(c.GetOrgId())
+}
+
+func purposeWords(c *authv1.Connection) string {
+	switch c.GetPurpose() {
+	case authv1.Purpose_PURPOSE_SOURCE:
+		return "source, only read"
+	case authv1.Purpose_PURPOSE_WRITE_TARGET:
+		return "write target"
+	}
+	return ""
+}
+
+// Connections lists connections.
+func Connections(s Style, all []*authv1.Connection) string {
+	t := table{columns: []column{
+		{title: "ID", whole: true}, {title: "NAME"}, {title: "STATE", whole: true}, {title: "PURPOSE", whole: true, drop: 3}, {title: "ORG", whole: true, drop: 2},
+		{title: "HOST", drop: 1}, {title: "USER", drop: 1}, {title: "REASON"},
+	}}
+	for _, c := range all {
+		t.add(c.GetId(), orDash(c.GetName()), Words(c.GetState()), orDash(Words(c.GetPurpose())), orDash(c.GetOrgId()), c.GetHost(), orDash(c.GetUsername()), orDash(c.GetReason()))
+	}
+	return t.String(s)
+}
+
+// SigningKeys lists key pairs.
+func SigningKeys(s Style, keys []*authv1.SigningKey) string {
+	t := table{columns: []column{
+		{title: "ID", whole: true}, {title: "MADE", whole: true, drop: 1}, {title: "CERTIFICATE ENDS", whole: true}, {title: "CONNECTION", whole: true}, {title: "SHA-256", drop: 2},
+	}}
+	for _, k := range keys {
+		t.add(k.GetId(), s.minute(k.GetCreatedAt()), s.minute(k.GetExpiresAt()), orDash(k.GetConnectionId()), k.GetFingerprint())
+	}
+	return t.String(s)
 }
 
 // Tokens lists API tokens.
