@@ -22,8 +22,8 @@ const (
 	// revokeTimeout bounds how long credentials wait for Salesforce before they are erased all the same.
 	revokeTimeout = 10 * time.Second
 	// grace is when an unlinked connection is looked at once more: later than any token request that was under way when it
-	// was unlinked, which may have left a refresh token behind.
-	grace = oauth.Timeout + 25*time.Second
+	// was unlinked, which may have left a refresh token behind: its answer may take a minute to be stored.
+	grace = oauth.RefreshTimeout + time.Minute
 )
 
 // Unlinker ends connections: it revokes their tokens, erases their credentials, and tells everybody. What it could not

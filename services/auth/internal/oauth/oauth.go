@@ -22,6 +22,9 @@ import (
 // Timeout bounds one exchange with an OAuth endpoint. It is less than what callers wait, so that they learn the reason.
 const Timeout = 20 * time.Second
 
+// RefreshTimeout bounds a refresh, which is given more time: giving up loses more than an answer.
+const RefreshTimeout = 30 * time.Second
+
 // ClientCredentials are the consumer key and secret of an app that runs as a user chosen by the org's admin.
 type ClientCredentials struct {
 	// ClientID is the consumer key.
@@ -65,7 +68,7 @@ type RefreshCredentials struct {
 func (c *Client) Refresh(ctx context.Context, host string, creds RefreshCredentials) (Token, error) {
 	return c.ask(ctx, host, request{
 		grantType: "refresh_token", clientID: creds.ClientID, clientSecret: creds.ClientSecret,
-		params: map[string]config.Secret{"refresh_token": creds.RefreshToken},
+		params: map[string]config.Secret{"refresh_token": creds.RefreshToken}, timeout: RefreshTimeout,
 	})
 }
 
@@ -75,11 +78,15 @@ type request struct {
 	clientID     string
 	clientSecret config.Secret            // empty: not sent, and the signature of the answer cannot be checked
 	params       map[string]config.Secret // sent beside those
+	timeout      time.Duration            // Timeout when 0
 }
 
 // ask makes the request at host and checks the answer.
 func (c *Client) ask(ctx context.Context, host string, r request) (Token, error) {
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	if r.timeout == 0 {
+		r.timeout = Timeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	params := url.Values{"grant_type": {r.grantType}}
 	secrets := []string{r.clientSecret.Expose()}

@@ -60,7 +60,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		BackoffBase: time.Second, BackoffCap: time.Minute, Burst: 20, Every: 10 * time.Second,
-		CallTimeout: 30 * time.Second, Lease: 6 * time.Second, Settle: 5 * time.Second, Durable: time.Minute, Grace: 10 * time.Second,
+		CallTimeout: oauth.RefreshTimeout, Lease: 6 * time.Second, Settle: 5 * time.Second, Durable: time.Minute, Grace: 10 * time.Second,
 		KeepFrom: 14 * 24 * time.Hour, KeepSpread: 6 * 24 * time.Hour, Now: time.Now,
 	}
 }
