@@ -65,8 +65,8 @@ func DefaultConfig() Config {
 		ShutdownGrace:            10 * time.Second,
 		OIDC:                     signin.Config{TenantClaim: "catalogsync_tenant", RoleClaim: "catalogsync_role"},
 		OIDCAlgorithms:           "RS256,ES256",
-		CallsPerSecond:           200,
-		CallBurst:                1000,
+		CallsPerSecond:           1000,
+		CallBurst:                5000,
 	}
 }
 

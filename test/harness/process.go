@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/internal/testkit"
@@ -215,9 +216,9 @@ func closing(t testing.TB, c io.Closer) {
 }
 
 // ready waits until the server at an address says that it is healthy.
-func ready(t testing.TB, addr string, p *Process) *grpc.ClientConn {
+func ready(t testing.TB, addr string, p *Process, creds credentials.TransportCredentials) *grpc.ClientConn {
 	t.Helper()
-	conn, err := rpc.Dial("passthrough:///"+addr, rpc.DialOptions{Timeout: 10 * time.Second})
+	conn, err := rpc.Dial("passthrough:///"+addr, rpc.DialOptions{Timeout: 10 * time.Second, Credentials: creds})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package harness
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/catalogsync/catalogsync/internal/identity"
 	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/internal/testkit"
 )
@@ -55,7 +57,7 @@ func OneProcess(t testing.TB, origins ...string) *System {
 	}
 	p := start(t, "catalogsync", Build(t, "cmd/catalogsync"), nil, args...)
 	s.All, s.Workers, s.Schedulers = []*Process{p}, []*Process{p}, []*Process{p}
-	s.conn = ready(t, s.Gateway, p)
+	s.conn = ready(t, s.Gateway, p, nil)
 	token, err := os.ReadFile(filepath.Join(s.Data, "operator.token"))
 	if err != nil {
 		t.Fatal(err)
@@ -74,12 +76,21 @@ type Apart struct {
 }
 
 // FiveProcesses runs every service in its own process, workers and schedulers several times, with a nats-server process
-// and PostgreSQL.
+// and PostgreSQL. The services prove who they are to each other by mutual TLS and to NATS by NKeys, as in production.
 func FiveProcesses(t testing.TB, a Apart, origins ...string) *System {
 	t.Helper()
-	nats := testkit.NATSProcess(t)
-	people := testkit.Postgres(t)
 	dir := t.TempDir()
+	if _, err := identity.Make(dir, identity.Options{Hosts: []string{"127.0.0.1"}}); err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string) string { return filepath.Join(dir, name) }
+	users, err := os.ReadFile(file(identity.NATSUsers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nats := testkit.NATSProcess(t, fmt.Sprintf("tls { cert_file: %q, key_file: %q, ca_file: %q }\n",
+		file(identity.Cert(identity.NATSServer)), file(identity.Key(identity.NATSServer)), file(identity.AuthorityCert)), string(users))
+	people := testkit.Postgres(t)
 	s := &System{Gateway: FreePort(t), HTTP: FreePort(t), NATS: nats, Operator: "cs_operator_" + randomText(t)}
 	auth, mapper := FreePort(t), FreePort(t)
 	workers := make([]string, a.Workers)
@@ -102,7 +113,10 @@ func FiveProcesses(t testing.TB, a Apart, origins ...string) *System {
 	common := append([]string{"-nats-url", nats.URL(), "-log-format", "text"}, a.Flags...)
 	dev := []string{"-dev-origins", strings.Join(origins, ",")}
 	run := func(name, listen string, more ...[]string) *Process {
-		args := append([]string{"-listen", listen}, common...)
+		args := append([]string{
+			"-listen", listen, "-tls-cert", file(identity.Cert(name)), "-tls-key", file(identity.Key(name)), "-tls-ca", file(identity.AuthorityCert),
+			"-nats-ca", file(identity.AuthorityCert), "-nats-nkey-file", file(identity.NKey(name)),
+		}, common...)
 		for _, m := range more {
 			args = append(args, m...)
 		}
@@ -110,19 +124,23 @@ func FiveProcesses(t testing.TB, a Apart, origins ...string) *System {
 		s.All = append(s.All, p)
 		return p
 	}
-	ready(t, auth, run("auth", auth, dev, []string{"-key-file", keyFile}))
-	ready(t, mapper, run("mapper", mapper))
+	creds, err := rpc.TLSFiles{Cert: file(identity.Cert("gateway")), Key: file(identity.Key("gateway")), CA: file(identity.AuthorityCert)}.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready(t, auth, run("auth", auth, dev, []string{"-key-file", keyFile}), creds)
+	ready(t, mapper, run("mapper", mapper), creds)
 	for i, addr := range workers {
 		p := run("sync-worker", addr, dev, []string{
 			"-auth-addr", auth, "-mapper-addr", mapper, "-directory", people, "-max-bytes", strconv.Itoa(4 << 30),
 		}, a.WorkerFlags)
 		s.Workers = append(s.Workers, p)
 		if i == 0 {
-			ready(t, addr, p) // the first one makes streams and tables
+			ready(t, addr, p, creds) // the first one makes streams and tables
 		}
 	}
 	for i, addr := range workers[1:] {
-		ready(t, addr, s.Workers[i+1])
+		ready(t, addr, s.Workers[i+1], creds)
 	}
 	// Clients of a service that runs several times take any of them.
 	anyWorker := strings.Join(workers, ",")
@@ -133,13 +151,13 @@ func FiveProcesses(t testing.TB, a Apart, origins ...string) *System {
 		}
 		p := run("scheduler", addr, []string{"-auth-addr", auth, "-sync-worker-addr", anyWorker})
 		s.Schedulers = append(s.Schedulers, p)
-		ready(t, addr, p)
+		ready(t, addr, p, creds)
 	}
 	gw := run("gateway", s.Gateway, []string{
 		"-http-listen", s.HTTP, "-operator-token-file", secret("operator.token", s.Operator), "-auth-addr", auth, "-mapper-addr", mapper,
 		"-scheduler-addr", scheduler, "-sync-worker-addr", anyWorker,
 	})
-	s.conn = ready(t, s.Gateway, gw)
+	s.conn = ready(t, s.Gateway, gw, creds)
 	return s
 }
 
