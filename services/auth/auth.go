@@ -65,7 +65,9 @@ func build(ctx context.Context, cfg Config, deps Deps, limits token.Options) (*S
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
-	v, err := vault.LoadFiles(ctx, sets, cfg.KeyFile, cfg.PreviousKeyFile, cfg.CreateKeyFile, deps.Log)
+	v, err := vault.LoadFiles(ctx, sets, vault.Files{
+		Key: cfg.KeyFile, Previous: cfg.PreviousKeyFile, Create: cfg.CreateKeyFile, Fresh: cfg.KeySettle / 4, Log: deps.Log,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
@@ -101,7 +103,7 @@ func build(ctx context.Context, cfg Config, deps Deps, limits token.Options) (*S
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
-	rotator := &vault.Rotator{Vault: v, Bus: deps.Bus, Log: deps.Log}
+	rotator := &vault.Rotator{Vault: v, Bus: deps.Bus, Log: deps.Log, Settle: cfg.KeySettle}
 	unlinker := &link.Unlinker{
 		OAuth: client, Conns: conns, Keys: keys, Audit: trail, Bus: deps.Bus, AccessToken: source.Surrender, DestroyDataKey: data.Retire, Log: deps.Log,
 	}

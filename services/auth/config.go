@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/catalogsync/catalogsync/internal/config"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
@@ -16,6 +17,8 @@ type Config struct {
 	KeyFile string
 	// PreviousKeyFile is the file that wrapped the key set until now, while it is being changed; empty otherwise.
 	PreviousKeyFile string
+	// KeySettle is how long a rotation of keys waits for values that were sealed before and are on their way to the store.
+	KeySettle time.Duration
 	// CreateKeyFile makes the key file on the first start. It is for the all-in-one; where services run apart the file
 	// is made once by hand and given to every auth process.
 	CreateKeyFile bool
@@ -29,12 +32,13 @@ type Config struct {
 }
 
 // DefaultConfig returns the settings that nobody has to think about. The key file has no default.
-func DefaultConfig() Config { return Config{} }
+func DefaultConfig() Config { return Config{KeySettle: 20 * time.Second} }
 
 // RegisterFlags declares the settings.
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.KeyFile, "key-file", c.KeyFile, "`file` with the key for stored credentials: 32 bytes in base64, not readable by others")
 	fs.StringVar(&c.PreviousKeyFile, "key-file-previous", c.PreviousKeyFile, "`file` with the key before, while every auth process is started once with a new -key-file")
+	fs.DurationVar(&c.KeySettle, "key-settle", c.KeySettle, "how long a rotation of keys waits for values that are on their way to the store; the same for all auth processes")
 	fs.BoolVar(&c.CreateKeyFile, "create-key-file", c.CreateKeyFile, "make the key file when it is missing and nothing is stored yet")
 	fs.StringVar(&c.AppClientID, "app-client-id", c.AppClientID, "consumer key of the installation's own app, for links by consent that name none")
 	config.SecretVar(fs, &c.AppClientSecret, "app-client-secret", "consumer secret of the installation's own app")
@@ -50,6 +54,9 @@ func (c Config) Validate() error {
 	}
 	if c.AppClientID == "" && !c.AppClientSecret.IsZero() {
 		problems = append(problems, errors.New("-app-client-secret is set without -app-client-id: set both"))
+	}
+	if c.KeySettle < 0 {
+		problems = append(problems, fmt.Errorf("-key-settle is %s: give more than 0", c.KeySettle))
 	}
 	for _, origin := range c.devOrigins() {
 		if _, err := c.Policy().Check(origin); err != nil {

@@ -159,6 +159,7 @@ func (j *journal) bytes() []byte {
 type process struct {
 	conns  authv1.ConnectionServiceClient
 	tokens authv1.TokenServiceClient
+	keys   authv1.KeyServiceClient
 	log    *journal
 	stop   func()
 
@@ -216,6 +217,7 @@ func startAs(t testing.TB, b *bus.Bus, keyFile string, construct func(context.Co
 	})
 	t.Cleanup(p.stop)
 	p.conns, p.tokens = authv1.NewConnectionServiceClient(conn), authv1.NewTokenServiceClient(conn)
+	p.keys = authv1.NewKeyServiceClient(conn)
 	return p
 }
 

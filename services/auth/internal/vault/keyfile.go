@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead/subtle"
 )
@@ -60,45 +61,56 @@ func readKey(path string) (KeyEncrypter, error) {
 	return subtle.NewAESGCM(key)
 }
 
-// Load is [New] with the key in keyFile. Where create is set it makes the file, but never beside a key set that another
-// file wrapped.
-func Load(ctx context.Context, sets KeySets, keyFile string, create bool) (*Vault, error) {
-	return LoadFiles(ctx, sets, keyFile, "", create, nil)
+// Files are the files with the keys that wrap the key set, and what else shapes a [Vault].
+type Files struct {
+	// Key is the file with the key. It is required.
+	Key string
+	// Previous is the file with the key that wrapped the key set until now, while it is being changed; empty otherwise.
+	Previous string
+	// Create makes the file Key where it is missing, but never beside a key set that another file wrapped.
+	Create bool
+	// Fresh and Log are as in [Options].
+	Fresh time.Duration
+	Log   *slog.Logger
 }
 
-// LoadFiles is [Load] while the key file is being changed: previousFile, where it is not empty, is the one that wrapped the
-// key set until now.
-func LoadFiles(ctx context.Context, sets KeySets, keyFile, previousFile string, create bool, log *slog.Logger) (*Vault, error) {
-	kek, err := readKey(keyFile)
+// Load is [New] with the key in keyFile; see [Files].
+func Load(ctx context.Context, sets KeySets, keyFile string, create bool) (*Vault, error) {
+	return LoadFiles(ctx, sets, Files{Key: keyFile, Create: create})
+}
+
+// LoadFiles is [New] with keys in files.
+func LoadFiles(ctx context.Context, sets KeySets, f Files) (*Vault, error) {
+	kek, err := readKey(f.Key)
 	if errors.Is(err, errNoKey) {
 		_, revision, lerr := sets.Load(ctx)
 		switch {
 		case lerr != nil:
 			return nil, fmt.Errorf("load the key set: %w", lerr)
 		case revision > 0:
-			return nil, fmt.Errorf("key file %s is missing, and what is stored can be opened with it alone: put it back from its backup", keyFile)
-		case !create:
-			return nil, fmt.Errorf("key file %s is missing: make one with: (umask 077; openssl rand -base64 32 >%s)", keyFile, keyFile)
+			return nil, fmt.Errorf("key file %s is missing, and what is stored can be opened with it alone: put it back from its backup", f.Key)
+		case !f.Create:
+			return nil, fmt.Errorf("key file %s is missing: make one with: (umask 077; openssl rand -base64 32 >%s)", f.Key, f.Key)
 		}
-		kek, err = createKey(keyFile)
+		kek, err = createKey(f.Key)
 	}
 	if err != nil {
 		return nil, err
 	}
-	o := Options{Key: kek, Log: log}
-	if previousFile != "" {
-		if o.Previous, err = readKey(previousFile); errors.Is(err, errNoKey) {
-			return nil, fmt.Errorf("the previous key file %s is missing: put it there, or leave it out when every process has been started with the new one", previousFile)
+	o := Options{Key: kek, Fresh: f.Fresh, Log: f.Log}
+	if f.Previous != "" {
+		if o.Previous, err = readKey(f.Previous); errors.Is(err, errNoKey) {
+			return nil, fmt.Errorf("the previous key file %s is missing: put it there, or leave it out when every process has been started with the new one", f.Previous)
 		} else if err != nil {
 			return nil, err
 		}
 	}
 	v, err := New(ctx, sets, o)
-	if errors.Is(err, ErrWrongKey) && previousFile != "" {
-		return nil, fmt.Errorf("neither key file %s nor the previous one %s has wrapped the stored key set: put back the file that belongs to this data", keyFile, previousFile)
+	if errors.Is(err, ErrWrongKey) && f.Previous != "" {
+		return nil, fmt.Errorf("neither key file %s nor the previous one %s has wrapped the stored key set: put back the file that belongs to this data", f.Key, f.Previous)
 	}
 	if errors.Is(err, ErrWrongKey) {
-		return nil, fmt.Errorf("key file %s is not the one that wrapped the stored key set: put back the file that belongs to this data", keyFile)
+		return nil, fmt.Errorf("key file %s is not the one that wrapped the stored key set: put back the file that belongs to this data", f.Key)
 	}
 	return v, err
 }
