@@ -46,6 +46,11 @@ type publicCredentials interface {
 	PublicCredentials() (credentials.TransportCredentials, error)
 }
 
+// limited is a public service that bounds the connections to its server.
+type limited interface {
+	Limit(lis net.Listener) net.Listener
+}
+
 // Program describes the process of one service that runs apart. Its settings are its flags or variables with the
 // prefix CATALOGSYNC_<NAME>.
 type Program struct {
@@ -254,6 +259,9 @@ func (p Program) serve(ctx context.Context, env *Env, s *settings) (err error) {
 	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.listen)
 	if err != nil {
 		return fmt.Errorf("-listen: %w", err)
+	}
+	if l, ok := svc.(limited); ok {
+		lis = l.Limit(lis)
 	}
 	log.InfoContext(ctx, "serving", slog.String(telemetry.KeyAddr, lis.Addr().String()), slog.String("version", version.String()))
 	err = Run(ctx, svc.Run, func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, s.grace) })

@@ -29,7 +29,7 @@ type Config struct {
 	MaxBodyBytes int64
 	// MaxFileBytes bounds a file with people, as it is sent.
 	MaxFileBytes int64
-	// MaxConnections bounds the connections to the HTTP server at once.
+	// MaxConnections bounds the connections to the gRPC server, and to the HTTP server, at once.
 	MaxConnections int
 	// MaxConnectionsPerAddress bounds those of one client address. Behind a proxy it bounds the proxy's.
 	MaxConnectionsPerAddress int
@@ -76,7 +76,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	config.SecretVar(fs, &c.OperatorToken, "operator-token", "token that makes API tokens for any tenant, at least 24 characters; empty: nobody can")
 	fs.Int64Var(&c.MaxBodyBytes, "max-body-bytes", c.MaxBodyBytes, "largest body of an HTTP request, in bytes, files excepted")
 	fs.Int64Var(&c.MaxFileBytes, "max-file-bytes", c.MaxFileBytes, "largest file with people, in bytes as it is sent")
-	fs.IntVar(&c.MaxConnections, "max-connections", c.MaxConnections, "most connections to the HTTP server at once")
+	fs.IntVar(&c.MaxConnections, "max-connections", c.MaxConnections, "most connections to the gRPC server, and to the HTTP server, at once")
 	fs.IntVar(&c.MaxConnectionsPerAddress, "max-connections-per-address", c.MaxConnectionsPerAddress, "most connections of one client address at once; behind a proxy, the proxy's")
 	fs.DurationVar(&c.Stall, "http-stall", c.Stall, "`time` for which an HTTP client may neither send nor take anything")
 	fs.DurationVar(&c.ShutdownGrace, "http-shutdown-grace", c.ShutdownGrace, "`time` that open HTTP requests have to finish when the process is stopped")

@@ -26,6 +26,7 @@ import (
 	"github.com/catalogsync/catalogsync/services/gateway/internal/access"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/compose"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/forward"
+	"github.com/catalogsync/catalogsync/services/gateway/internal/httpapi"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/oauthpage"
 	"github.com/catalogsync/catalogsync/services/gateway/internal/signin"
 )
@@ -162,6 +163,11 @@ func (s *Service) PublicCredentials() (credentials.TransportCredentials, error) 
 		return nil, err
 	}
 	return credentials.NewTLS(conf), nil
+}
+
+// Limit bounds how many connections a listener of the gateway has open, in all and of one address.
+func (s *Service) Limit(lis net.Listener) net.Listener {
+	return httpapi.LimitListener(lis, s.cfg.MaxConnections, s.cfg.MaxConnectionsPerAddress)
 }
 
 // Health reports why the gateway cannot work now.

@@ -80,7 +80,7 @@ func (s *Service) listenHTTP(ctx context.Context) (net.Listener, error) {
 		}
 	}
 	// The limits are below TLS: a handshake takes a place too.
-	lis = httpapi.LimitListener(lis, s.cfg.MaxConnections, s.cfg.MaxConnectionsPerAddress)
+	lis = s.Limit(lis)
 	if conf != nil {
 		lis = tls.NewListener(lis, conf)
 	}

@@ -167,6 +167,7 @@ type world struct {
 	tokens gatewayv1.ApiTokenServiceClient
 	url    string // of the gateway's HTTP server
 	bus    *bus.Bus
+	back   *grpc.ClientConn // to the backend
 }
 
 func start(t testing.TB, change ...func(*gateway.Config)) *world {
@@ -194,7 +195,7 @@ func start(t testing.TB, change ...func(*gateway.Config)) *world {
 		return conn
 	}
 	back := dial("others")
-	w.bus = testkit.Bus(t)
+	w.bus, w.back = testkit.Bus(t), back
 	svc, err := gateway.New(t.Context(), cfg, gateway.Deps{
 		Log: log, Bus: w.bus, HTTP: lis, Auth: back, Mapper: back, Scheduler: back, SyncWorker: back,
 	})
