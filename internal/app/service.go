@@ -242,7 +242,7 @@ func (p Program) serve(ctx context.Context, env *Env, s *settings) (err error) {
 	opts := rpc.ServerOptions{Log: log, Telemetry: tel, Health: svc.Health, Reflection: s.reflection, Stopping: ctx.Done()}
 	public, isPublic := svc.(Authenticator)
 	if isPublic {
-		opts.Authenticate, opts.MaxStreams = public.Authenticate, publicStreams
+		opts.Authenticate, opts.MaxStreams = public.Authenticate, PublicStreams
 	}
 	if opts.Credentials, err = s.tls.Server(isPublic); err != nil {
 		return err
@@ -271,8 +271,8 @@ func (p Program) serve(ctx context.Context, env *Env, s *settings) (err error) {
 	return err
 }
 
-// publicStreams is how many calls one connection from outside may have open at once.
-const publicStreams = 100
+// PublicStreams is how many calls one connection from outside may have open at once.
+const PublicStreams = 100
 
 func (n *Node) dial(s *settings) error {
 	creds, err := s.tls.Client()

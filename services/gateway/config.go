@@ -80,6 +80,14 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&c.MaxConnectionsPerAddress, "max-connections-per-address", c.MaxConnectionsPerAddress, "most connections of one client address at once; behind a proxy, the proxy's")
 	fs.DurationVar(&c.Stall, "http-stall", c.Stall, "`time` for which an HTTP client may neither send nor take anything")
 	fs.DurationVar(&c.ShutdownGrace, "http-shutdown-grace", c.ShutdownGrace, "`time` that open HTTP requests have to finish when the process is stopped")
+	fs.Float64Var(&c.CallsPerSecond, "calls-per-second", c.CallsPerSecond, "how many calls a second one caller may make")
+	fs.IntVar(&c.CallBurst, "call-burst", c.CallBurst, "how many calls one caller may make at once")
+	c.RegisterPublicFlags(fs)
+}
+
+// RegisterPublicFlags declares the settings of how the gateway is seen from outside and who signs in, which are the same
+// where the gateway does not run by itself.
+func (c *Config) RegisterPublicFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.PublicURL, "public-url", c.PublicURL, "`origin` at which browsers reach the HTTP server, such as https://sync.example.com; the address of -http-listen where empty")
 	fs.StringVar(&c.PublicCert, "public-cert", c.PublicCert, "PEM `file` with the certificate for callers from outside, by gRPC and HTTP; empty: that of -tls-cert by gRPC, and no TLS by HTTP")
 	fs.StringVar(&c.PublicKey, "public-key", c.PublicKey, "PEM `file` with the key of that certificate")
@@ -91,8 +99,6 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.OIDCAlgorithms, "oidc-algorithms", c.OIDCAlgorithms, "`algorithms` by which the issuer may sign, separated by commas")
 	fs.StringVar(&c.OIDC.TenantClaim, "oidc-tenant-claim", c.OIDC.TenantClaim, "`claim` that names the tenant")
 	fs.StringVar(&c.OIDC.RoleClaim, "oidc-role-claim", c.OIDC.RoleClaim, "`claim` that names the role, viewer, admin or owner, or a list of them")
-	fs.Float64Var(&c.CallsPerSecond, "calls-per-second", c.CallsPerSecond, "how many calls a second one caller may make")
-	fs.IntVar(&c.CallBurst, "call-burst", c.CallBurst, "how many calls one caller may make at once")
 }
 
 // Validate reports everything that is wrong.
@@ -180,6 +186,9 @@ func (c Config) algorithms() []string {
 func (c Config) publicURL(listens string) string {
 	if u, err := egress.ParseOrigin(c.PublicURL); err == nil {
 		return u.String()
+	}
+	if c.PublicCert != "" {
+		return "https://" + listens
 	}
 	return "http://" + listens
 }

@@ -130,7 +130,11 @@ func ready(n *node.Node, o node.Options) string {
 	}
 	rows := [][2]string{{"services", strings.Join(services, ", ")}}
 	if n.Addr() != "" {
-		rows = append(rows, [2]string{"gRPC", n.Addr()}, [2]string{"JSON over HTTP", "http://" + n.HTTPAddr()})
+		scheme := "http://"
+		if o.Gateway.PublicCert != "" {
+			scheme = "https://"
+		}
+		rows = append(rows, [2]string{"gRPC", n.Addr()}, [2]string{"JSON over HTTP", scheme + n.HTTPAddr()})
 	}
 	rows = append(rows, [2]string{"data", data})
 	if n.OperatorToken() != "" {

@@ -7,17 +7,14 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -36,124 +33,6 @@ import (
 	"github.com/catalogsync/catalogsync/services/scheduler"
 	syncworker "github.com/catalogsync/catalogsync/services/sync-worker"
 )
-
-// Services are the names of the services.
-var Services = []string{"gateway", "auth", "mapper", "scheduler", "sync-worker"}
-
-// inner are the services behind the gateway, with the addresses at which they are where they run apart.
-var inner = map[string]string{
-	"auth": "127.0.0.1:9001", "mapper": "127.0.0.1:9002", "scheduler": "127.0.0.1:9003", "sync-worker": "127.0.0.1:9004",
-}
-
-// Options shape a node.
-type Options struct {
-	// Data is the directory for everything that is kept.
-	Data string
-	// Targets are the services that run here; all of them where empty.
-	Targets []string
-	// NATSURL are the addresses of NATS servers to use instead of an embedded one.
-	NATSURL string
-	// Addrs says, for services that run elsewhere, where; Listens, for services that others call from elsewhere, on which
-	// address. Both matter only when not all services run here.
-	Addrs, Listens map[string]string
-	// Listen is the gateway's gRPC address.
-	Listen string
-	// HTTPListen is the gateway's address for JSON over HTTP.
-	HTTPListen string
-	// NATSListen is a loopback address at which other processes reach the embedded NATS server; empty: none can.
-	NATSListen string
-	// Directory is where people are kept; SQLite in Data where empty.
-	Directory string
-	// DevOrigins are origins beside Salesforce's own that may be linked and called, such as a simulator's.
-	DevOrigins []string
-	// MaxBytes is what streams and buckets together may take on disk.
-	MaxBytes int64
-	// Slots is how many tasks are worked on at once.
-	Slots int
-	// Grace is how long open calls have to finish when the node is stopped.
-	Grace time.Duration
-
-	Log       *slog.Logger
-	Telemetry telemetry.Providers
-}
-
-// DefaultOptions returns the settings that nobody has to think about.
-func DefaultOptions() Options {
-	return Options{
-		Data: "catalogsync-data", Listen: "127.0.0.1:8080", HTTPListen: "127.0.0.1:8081", MaxBytes: 16 << 30,
-		Slots: syncworker.DefaultConfig().Slots, Grace: 10 * time.Second, Addrs: maps.Clone(inner), Listens: maps.Clone(inner),
-	}
-}
-
-// RegisterFlags declares the settings.
-func (o *Options) RegisterFlags(fs *flag.FlagSet) {
-	fs.StringVar(&o.Data, "data", o.Data, "`directory` for everything that is kept; one process at a time may use it")
-	fs.Func("target", "`services` to run here, separated by commas, of "+strings.Join(Services, ", ")+"; all where not given", func(v string) error {
-		o.Targets = strings.Split(v, ",")
-		return nil
-	})
-	fs.StringVar(&o.NATSURL, "nats-url", o.NATSURL, "`addresses` of NATS servers to use instead of the embedded one, separated by commas")
-	for _, name := range slices.Sorted(maps.Keys(inner)) {
-		fs.Func(name+"-addr", "`address` of the "+name+" service where it runs elsewhere (default "+inner[name]+")", func(v string) error {
-			o.Addrs[name] = v
-			return nil
-		})
-		fs.Func(name+"-listen", "`address` on which others reach the "+name+" service where not all services run here (default "+inner[name]+")", func(v string) error {
-			o.Listens[name] = v
-			return nil
-		})
-	}
-	fs.StringVar(&o.Listen, "listen", o.Listen, "`address` of the gRPC API")
-	fs.StringVar(&o.HTTPListen, "http-listen", o.HTTPListen, "`address` of the API as JSON over HTTP")
-	fs.StringVar(&o.NATSListen, "nats-listen", o.NATSListen, "loopback `address` at which other processes reach the embedded NATS server; empty: none can")
-	fs.StringVar(&o.Directory, "directory", o.Directory, "`URL` of the store of people, such as postgres://...; SQLite in the data directory where empty")
-	fs.Func("dev-origin", "for development only: a further `origin` that may be linked, such as http://127.0.0.1:8089 of a simulator; repeatable", func(v string) error {
-		o.DevOrigins = append(o.DevOrigins, v)
-		return nil
-	})
-	fs.Int64Var(&o.MaxBytes, "max-bytes", o.MaxBytes, "`bytes` that NATS may take on disk; keep it below the size of the disk")
-	fs.IntVar(&o.Slots, "slots", o.Slots, "how many tasks are worked on at once")
-	fs.DurationVar(&o.Grace, "shutdown-grace", o.Grace, "`time` that open calls have to finish when the process is stopped")
-}
-
-// Validate reports everything that is wrong.
-func (o Options) Validate() error {
-	var problems []error
-	if o.Data == "" {
-		problems = append(problems, errors.New("-data is empty: name a directory"))
-	}
-	if o.MaxBytes < 256<<20 {
-		problems = append(problems, fmt.Errorf("-max-bytes is %d: give at least %d (256 MiB)", o.MaxBytes, 256<<20))
-	}
-	for _, name := range o.Targets {
-		if !slices.Contains(Services, name) {
-			problems = append(problems, fmt.Errorf("-target: there is no service %q; there are %s", name, strings.Join(Services, ", ")))
-		}
-	}
-	if !o.whole() && o.NATSURL == "" && o.NATSListen == "" {
-		problems = append(problems, errors.New("-target: services that run apart share a NATS server; name it with -nats-url, or let others reach this one with -nats-listen"))
-	}
-	if o.NATSURL != "" && o.NATSListen != "" {
-		problems = append(problems, errors.New("-nats-listen is for the embedded NATS server, and -nats-url says not to start one; give one of the two"))
-	}
-	if !o.whole() && o.runs("sync-worker") && o.Directory == "" {
-		problems = append(problems, errors.New("-directory is missing: SQLite is for the all-in-one alone; give postgres://... where services run apart"))
-	}
-	if o.Slots < 1 {
-		problems = append(problems, fmt.Errorf("-slots is %d: give at least 1", o.Slots))
-	}
-	return errors.Join(problems...)
-}
-
-// runs reports whether a service runs here.
-func (o Options) runs(name string) bool {
-	return len(o.Targets) == 0 || slices.Contains(o.Targets, name)
-}
-
-// whole reports whether all services run here.
-func (o Options) whole() bool {
-	return !slices.ContainsFunc(Services, func(name string) bool { return !o.runs(name) })
-}
 
 // Node is the all-in-one at work.
 type Node struct {
@@ -262,16 +141,15 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		return lis, nil
 	}
 	var runners []func(context.Context) error
-	serve := func(svc service, lis net.Listener, authenticate func(context.Context, string) (context.Context, error)) {
-		srv := rpc.NewServer(rpc.ServerOptions{
-			Log: o.Log, Telemetry: tel, Health: svc.Health, Authenticate: authenticate, Stopping: ctx.Done(),
-		})
+	serve := func(svc service, lis net.Listener, public rpc.ServerOptions) {
+		public.Log, public.Telemetry, public.Health, public.Stopping = o.Log, tel, svc.Health, ctx.Done()
+		srv := rpc.NewServer(public)
 		svc.Register(srv)
 		runners = append(runners, func(ctx context.Context) error { return rpc.Serve(ctx, srv, lis, o.Grace) })
 	}
 	for name, svc := range services {
 		runners = append(runners, svc.Run)
-		serve(svc, network.Listen(name), nil)
+		serve(svc, network.Listen(name), rpc.ServerOptions{})
 		if o.whole() {
 			continue
 		}
@@ -279,7 +157,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		if err != nil {
 			return nil, err
 		}
-		serve(svc, lis, nil)
+		serve(svc, lis, rpc.ServerOptions{})
 	}
 	if o.runs("gateway") {
 		gw, public, err := n.gateway(ctx, o, b, tel, conns, listen)
@@ -287,7 +165,11 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 			return nil, err
 		}
 		runners = append(runners, gw.Run)
-		serve(gw, public, gw.Authenticate)
+		creds, err := gw.PublicCredentials()
+		if err != nil {
+			return nil, err
+		}
+		serve(gw, gw.Limit(public), rpc.ServerOptions{Authenticate: gw.Authenticate, Credentials: creds, MaxStreams: app.PublicStreams})
 	}
 	go func() {
 		defer close(n.done)
@@ -309,8 +191,9 @@ func (n *Node) gateway(ctx context.Context, o Options, b *bus.Bus, tel telemetry
 		return nil, nil, err
 	}
 	n.addr, n.httpAddr = public.Addr().String(), web.Addr().String()
-	cfg := gateway.DefaultConfig()
+	cfg := o.Gateway
 	cfg.HTTPListen, cfg.OperatorToken, cfg.ShutdownGrace = n.httpAddr, config.NewSecret(n.operatorToken), o.Grace
+	cfg.InsecureHTTP = cfg.InsecureHTTP || o.Insecure
 	gw, err := gateway.New(ctx, cfg, gateway.Deps{
 		Log: o.Log.With(slog.String("service", "gateway")), Bus: b, Telemetry: tel, HTTP: web,
 		Auth: conns["auth"], Mapper: conns["mapper"], Scheduler: conns["scheduler"], SyncWorker: conns["sync-worker"],
