@@ -157,8 +157,9 @@ func (s *Source) othersTurn(have turn, rev uint64, id string) time.Duration {
 
 // mayAsk says why Salesforce is not to be asked now.
 func (s *Source) mayAsk(ctx context.Context, e *entry, f *flight, have turn, rev uint64) error {
-	if have.lost(f.conn) > 0 && have.Holder == "" {
-		if wait := s.opt.Settle - s.turns.unchanged(f.conn.ID, rev); wait > 0 {
+	settled := have.Holder != "" // one that is lost was waited for long enough
+	if have.lose(); have.lost(f.conn) > 0 {
+		if wait := s.opt.Settle - s.turns.unchanged(f.conn.ID, rev); wait > 0 && !settled {
 			return unknown(f.conn, wait)
 		}
 		if f.want.rejected.IsZero() {

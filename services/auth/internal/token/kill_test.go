@@ -77,6 +77,13 @@ func TestTheProcessEndsInMidCall(t *testing.T) {
 				end(a, busA)
 				<-asked
 
+				// The access token in force works, so nobody risks it.
+				if _, err := b.Test(t.Context(), hit); errs.ReasonOf(err) != "refresh_unknown" {
+					t.Errorf("a test says %v", err)
+				}
+				if tok := mustToken(t, b, hit, config.Secret{}); !tok.Equal(first) {
+					t.Error("the token that works is no longer given")
+				}
 				err, _ := settle(t, b, hit, first)
 				got := find(t, b, hit)
 				if kind == fault.HangBefore && (err != nil || got.State != connection.Linked) {
