@@ -344,6 +344,10 @@ func (s *Server) Counters() Counters {
 	}
 }
 
+// Issued tells every authorization code, access token and refresh token that was given, oldest first: what a client must
+// never write down.
+func (s *Server) Issued() []string { return s.oauth.Issued() }
+
 // ExpireSessions ends every access token; refresh tokens live on.
 func (s *Server) ExpireSessions() { s.oauth.ExpireAll() }
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -78,6 +79,7 @@ type Server struct {
 	jtis     map[string]bool
 	policy   Policy
 	counters Counters
+	issued   []string // every code and token so far, the oldest forgotten
 	signer   signer
 }
 
@@ -184,8 +186,27 @@ func (s *Server) open(userID, scope string, g *grant) *Session {
 	if s.policy.NoAPI {
 		x.Scope = "id"
 	}
-	s.sessions[x.Token] = x
+	s.sessions[s.issue(x.Token)] = x
 	return x
+}
+
+// maxIssued is how many codes and tokens are remembered.
+const maxIssued = 10_000
+
+// issue remembers a code or token that is about to be given; the caller holds s.mu.
+func (s *Server) issue(token string) string {
+	if len(s.issued) >= maxIssued {
+		s.issued = append(s.issued[:0], s.issued[maxIssued/2:]...)
+	}
+	s.issued = append(s.issued, token)
+	return token
+}
+
+// Issued tells the codes and tokens that were given, oldest first.
+func (s *Server) Issued() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.issued)
 }
 
 // NewSession opens a session for a user without any flow.
@@ -199,7 +220,7 @@ func (s *Server) NewSession(userID string) string {
 func (s *Server) NewGrant(userID string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := &grant{userID: userID, scope: defaultScope, refresh: newRefreshToken(), created: s.db.Now()}
+	g := &grant{userID: userID, scope: defaultScope, refresh: s.issue(newRefreshToken()), created: s.db.Now()}
 	s.grants[g.refresh] = g
 	return g.refresh
 }

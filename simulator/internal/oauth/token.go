@@ -193,7 +193,7 @@ func (s *Server) refresh(r *http.Request) (*Session, string, *refusal) {
 	s.counters.Rotations++
 	delete(s.grants, g.refresh)
 	s.retired[g.refresh] = g
-	g.refresh = newRefreshToken()
+	g.refresh = s.issue(newRefreshToken())
 	s.grants[g.refresh] = g
 	return s.open(g.userID, g.scope, g), g.refresh, nil
 }

@@ -167,7 +167,7 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request, flow string, l *
 		return
 	}
 	c := "aPrx" + tokenAlphabet.Replace(random(58)) + "=="
-	s.codes[c] = &code{userID: l.userID, scope: l.scope, redirect: l.redirect, challenge: l.challenge, nonce: l.nonce, made: s.db.Now()}
+	s.codes[s.issue(c)] = &code{userID: l.userID, scope: l.scope, redirect: l.redirect, challenge: l.challenge, nonce: l.nonce, made: s.db.Now()}
 	s.mu.Unlock()
 	back(w, r, l.redirect, url.Values{"code": {c}, "state": {l.state}})
 }
@@ -228,7 +228,7 @@ func (s *Server) redeem(r *http.Request) (*Session, string, *refusal) {
 		return nil, "", no
 	}
 	refreshable := strings.Contains(c.scope, "refresh_token") || strings.Contains(c.scope, "offline_access")
-	g := &grant{userID: c.userID, scope: c.scope, refresh: newRefreshToken(), created: s.db.Now()}
+	g := &grant{userID: c.userID, scope: c.scope, refresh: s.issue(newRefreshToken()), created: s.db.Now()}
 	if !refreshable {
 		x := s.open(c.userID, c.scope, nil)
 		x.nonce = c.nonce
