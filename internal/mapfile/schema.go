@@ -215,12 +215,16 @@ var (
 		{"reject", mapperv1.Unlisted_UNLISTED_REJECT}, {"keep", mapperv1.Unlisted_UNLISTED_KEEP}, {"default", mapperv1.Unlisted_UNLISTED_DEFAULT},
 	}
 	phoneFormats = words[mapperv1.PhoneFormat]{
-		{"keep", mapperv1.PhoneFormat_PHONE_FORMAT_KEEP}, {"e164", mapperv1.PhoneFormat_PHONE_FORMAT_E164},
-		{"international", mapperv1.PhoneFormat_PHONE_FORMAT_INTERNATIONAL}, {"national", mapperv1.PhoneFormat_PHONE_FORMAT_NATIONAL},
+		{"keep", mapperv1.PhoneFormat_PHONE_FORMAT_KEEP},
+		{"e164", mapperv1.PhoneFormat_PHONE_FORMAT_E164},
+		{"international", mapperv1.PhoneFormat_PHONE_FORMAT_INTERNATIONAL},
+		{"national", mapperv1.PhoneFormat_PHONE_FORMAT_NATIONAL},
 	}
 	severalMatches = words[mapperv1.SeveralMatches]{
-		{"refuse", mapperv1.SeveralMatches_SEVERAL_MATCHES_REFUSE}, {"oldest", mapperv1.SeveralMatches_SEVERAL_MATCHES_OLDEST},
-		{"newest", mapperv1.SeveralMatches_SEVERAL_MATCHES_NEWEST}, {"owner", mapperv1.SeveralMatches_SEVERAL_MATCHES_OWNER},
+		{"refuse", mapperv1.SeveralMatches_SEVERAL_MATCHES_REFUSE},
+		{"oldest", mapperv1.SeveralMatches_SEVERAL_MATCHES_OLDEST},
+		{"newest", mapperv1.SeveralMatches_SEVERAL_MATCHES_NEWEST},
+		{"owner", mapperv1.SeveralMatches_SEVERAL_MATCHES_OWNER},
 	}
 	converteds = words[mapperv1.Converted]{{"leave", mapperv1.Converted_CONVERTED_LEAVE}, {"update_contact", mapperv1.Converted_CONVERTED_UPDATE_CONTACT}}
 	deleteds   = words[mapperv1.Deleted]{
@@ -229,10 +233,16 @@ var (
 	contactAndLeads = words[mapperv1.ContactAndLead]{{"skip", mapperv1.ContactAndLead_CONTACT_AND_LEAD_SKIP}, {"both", mapperv1.ContactAndLead_CONTACT_AND_LEAD_BOTH}}
 	leavers         = words[mapperv1.Leavers]{{"leave", mapperv1.Leavers_LEAVERS_LEAVE}, {"flag", mapperv1.Leavers_LEAVERS_FLAG}}
 	operators       = words[mapperv1.Operator]{
-		{"contains", mapperv1.Operator_OPERATOR_CONTAINS}, {"equals", mapperv1.Operator_OPERATOR_EQUALS}, {"in", mapperv1.Operator_OPERATOR_IN},
-		{"matches", mapperv1.Operator_OPERATOR_MATCHES}, {"empty", mapperv1.Operator_OPERATOR_EMPTY}, {"less", mapperv1.Operator_OPERATOR_LESS},
-		{"less_or_equal", mapperv1.Operator_OPERATOR_LESS_OR_EQUAL}, {"greater", mapperv1.Operator_OPERATOR_GREATER},
-		{"greater_or_equal", mapperv1.Operator_OPERATOR_GREATER_OR_EQUAL}, {"changed_since", mapperv1.Operator_OPERATOR_CHANGED_SINCE},
+		{"contains", mapperv1.Operator_OPERATOR_CONTAINS},
+		{"equals", mapperv1.Operator_OPERATOR_EQUALS},
+		{"in", mapperv1.Operator_OPERATOR_IN},
+		{"matches", mapperv1.Operator_OPERATOR_MATCHES},
+		{"empty", mapperv1.Operator_OPERATOR_EMPTY},
+		{"less", mapperv1.Operator_OPERATOR_LESS},
+		{"less_or_equal", mapperv1.Operator_OPERATOR_LESS_OR_EQUAL},
+		{"greater", mapperv1.Operator_OPERATOR_GREATER},
+		{"greater_or_equal", mapperv1.Operator_OPERATOR_GREATER_OR_EQUAL},
+		{"changed_since", mapperv1.Operator_OPERATOR_CHANGED_SINCE},
 		{"starts_with", mapperv1.Operator_OPERATOR_STARTS_WITH},
 	}
 )

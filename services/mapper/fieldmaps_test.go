@@ -50,8 +50,10 @@ func everySetting() *mapperv1.FieldMap {
 		Pairs: []*mapperv1.Pair{
 			{Target: "Title", Expression: "upper(person.title)", TooLong: mapperv1.TooLong_TOO_LONG_CUT},
 			{Target: "Department", Constant: "Students", WriteWhen: mapperv1.WriteWhen_WRITE_WHEN_CREATE},
-			{Target: "MobilePhone", Source: "mobile_phone", SecondarySource: "phone", PhoneRegion: "DE", PhoneFormat: mapperv1.PhoneFormat_PHONE_FORMAT_E164,
-				Absent: mapperv1.Blank_BLANK_CLEAR, Null: mapperv1.Blank_BLANK_LEAVE, Empty: mapperv1.Blank_BLANK_LEAVE},
+			{
+				Target: "MobilePhone", Source: "mobile_phone", SecondarySource: "phone", PhoneRegion: "DE", PhoneFormat: mapperv1.PhoneFormat_PHONE_FORMAT_E164,
+				Absent: mapperv1.Blank_BLANK_CLEAR, Null: mapperv1.Blank_BLANK_LEAVE, Empty: mapperv1.Blank_BLANK_LEAVE,
+			},
 			{Target: "MailingCountry", Source: "country", Table: map[string]string{"DE": "Germany"}, Unlisted: mapperv1.Unlisted_UNLISTED_KEEP},
 		},
 		Rules: []*mapperv1.Rule{
