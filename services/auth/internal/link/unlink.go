@@ -21,9 +21,9 @@ import (
 const (
 	// revokeTimeout bounds how long credentials wait for Salesforce before they are erased all the same.
 	revokeTimeout = 10 * time.Second
-	// grace is when an unlinked connection is looked at once more: later than any token request that was under way when it
+	// DefaultGrace is when an unlinked connection is looked at once more: later than any token request that was under way when it
 	// was unlinked, which may have left a refresh token behind: its answer may take a minute to be stored.
-	grace = oauth.RefreshTimeout + time.Minute
+	DefaultGrace = oauth.RefreshTimeout + time.Minute
 )
 
 // Unlinker ends connections: it revokes their tokens, erases their credentials, and tells everybody. What it could not
@@ -38,7 +38,9 @@ type Unlinker struct {
 	AccessToken func(connection.Connection) config.Secret
 	// DestroyDataKey destroys the tenant's data key once its last connection is gone, and reports whether it is destroyed.
 	DestroyDataKey func(ctx context.Context, tenant string) (bool, error)
-	Log            *slog.Logger
+	// Grace is when an unlinked connection is looked at once more; see [DefaultGrace].
+	Grace time.Duration
+	Log   *slog.Logger
 }
 
 // Unlinked is what became of a connection.
@@ -172,7 +174,7 @@ func (u *Unlinker) Run(ctx context.Context) error {
 // resume ends those whose time has come.
 func (u *Unlinker) resume(ctx context.Context, open map[string]connection.Connection) {
 	for id, c := range open {
-		if time.Since(c.UnlinkedAt) < grace {
+		if time.Since(c.UnlinkedAt) < u.Grace {
 			continue
 		}
 		_, err := u.wind(ctx, c)
