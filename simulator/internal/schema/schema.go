@@ -92,6 +92,7 @@ type Object struct {
 	Required                    []*Field          // createable, not nillable, not defaulted
 	Defaults                    []*Field          // stored fields with a Default
 	NameField                   *Field
+	removed                     int // fields that were taken away
 }
 
 // Has reports whether the object's table has a flag letter.
@@ -190,9 +191,12 @@ func parseObject(text string) (*Object, error) {
 }
 
 func (o *Object) add(f *Field) {
-	f.Slot = len(o.Fields)
+	f.Slot = o.Slots()
 	o.enter(f)
 }
+
+// Slots is how many values a record has: one per field, also of those that were taken away.
+func (o *Object) Slots() int { return len(o.Fields) + o.removed }
 
 // enter makes a field part of the object without giving it a slot.
 func (o *Object) enter(f *Field) {
@@ -427,4 +431,26 @@ func (f *Field) Allows(value string) (string, bool) {
 		return value, false
 	}
 	return f.Values[i].Value, true
+}
+
+// RemoveField takes a field that need not have a value away from an object. Its values stay where they are and nobody
+// sees them. The caller keeps readers out meanwhile.
+func (s *Schema) RemoveField(o *Object, name string) error {
+	f := o.Field(name)
+	switch {
+	case f == nil:
+		return fmt.Errorf("field %s.%s does not exist", o.Name, name)
+	case !f.Nillable || f.NameField || f.Virtual != 0:
+		return fmt.Errorf("field %s.%s cannot be taken away: records need it", o.Name, name)
+	}
+	isIt := func(g *Field) bool { return g == f }
+	o.Fields = slices.DeleteFunc(slices.Clone(o.Fields), isIt)
+	o.Defaults = slices.DeleteFunc(slices.Clone(o.Defaults), isIt)
+	o.removed++
+	delete(o.byName, strings.ToLower(f.Name))
+	delete(o.byName, f.Name)
+	if f.Relationship != "" {
+		delete(o.byRelationship, strings.ToLower(f.Relationship))
+	}
+	return nil
 }

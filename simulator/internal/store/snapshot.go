@@ -45,7 +45,7 @@ func (db *DB) Save(w io.Writer, seed uint64) error {
 	}
 	for _, name := range db.Schema.Names() {
 		t := db.tables[name]
-		head := snapshotTable{Object: name, Rows: t.count, Fields: make([]string, len(t.Object.Fields))}
+		head := snapshotTable{Object: name, Rows: t.count, Fields: make([]string, t.Object.Slots())}
 		for _, f := range t.Object.Fields {
 			head.Fields[f.Slot] = f.Name
 			if f.Custom || f.After != "" {

@@ -194,7 +194,7 @@ func (t *Table) Restore(serial uint32, created, modified, modstamp, createdBy, m
 
 // Values unpacks a row into dst by slot and returns it, grown to the object's number of fields.
 func (t *Table) Values(r *Row, dst []string) []string {
-	n := len(t.Object.Fields)
+	n := t.Object.Slots()
 	dst = slices.Grow(dst[:0], n)[:n]
 	clear(dst)
 	r.unpack(dst)
