@@ -2,14 +2,13 @@ package mapper_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	rowv1 "github.com/catalogsync/catalogsync/gen/catalogsync/row/v1"
@@ -117,6 +116,133 @@ func TestMatchKeys(t *testing.T) {
 	}
 }
 
+func TestMapPeopleByRulesAndOverrides(t *testing.T) {
+	t.Parallel()
+	c := serve(t, testkit.Bus(t))
+	h := header("id", "first_name", "last_name", "email", "title", "subaccount")
+	h.Describe.Fields = append(h.Describe.Fields, field("AccountId", "reference", 18), field("Note__c", "string", 5))
+	h.RecordColumns, h.StoppedTargets = []string{"Title"}, []string{"FirstName"}
+	h.Now = timestamppb.New(time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC))
+	h.FieldMap.Pairs = append(h.FieldMap.Pairs,
+		&mapperv1.Pair{Source: "title", Target: "AccountId", Lookup: &mapperv1.Lookup{Object: "Account", Field: "Name"}},
+		&mapperv1.Pair{Expression: `string(now.Year()) + record.Title`, Target: "Note__c", TooLong: mapperv1.TooLong_TOO_LONG_CUT},
+	)
+	h.FieldMap.Rules = []*mapperv1.Rule{{Name: "no tests", Effect: mapperv1.Effect_EFFECT_SKIP, Condition: &mapperv1.Condition{Condition: &mapperv1.Condition_Test{
+		Test: &mapperv1.Test{Field: "email", Operator: mapperv1.Operator_OPERATOR_CONTAINS, Values: []string{"test"}},
+	}}}}
+	h.FieldMap.Overrides = []*mapperv1.Override{{Subaccount: "East", Pairs: []*mapperv1.Pair{{Constant: "Berlin", Target: "MailingCity"}}}}
+	stream, err := c.eval.MapPeople(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*mapperv1.MapPeopleRequest{
+		{Message: &mapperv1.MapPeopleRequest_Header{Header: h}},
+		{Message: &mapperv1.MapPeopleRequest_Batch{Batch: &mapperv1.PeopleAndRecords{Rows: []*mapperv1.PersonAndRecord{
+			{Person: &rowv1.Row{Id: "1", Values: []string{"1", "Ada", "L", "ada@example.com", "Acme  GmbH", "East"}}, Record: &rowv1.Row{Id: "003", Values: []string{"Dr."}}},
+			{Person: &rowv1.Row{Id: "2", Values: []string{"2", "Bob", "B", "bob@test.example.com", "", ""}}},
+		}}}},
+	} {
+		if err := stream.Send(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []*mapperv1.MappedPerson{
+		{
+			Values:  &rowv1.Row{Id: "1", Values: []string{"1", "", "L", "ada@example.com", "Acme  GmbH", "Acme  GmbH", "2026D", "Berlin"}, Absent: []uint32{1}},
+			Lookups: []*mapperv1.LookupKey{{Column: 5, Key: "acme gmbh"}},
+			Notes:   []*mapperv1.Problem{{Code: "cut", Field: "Note__c", Message: `Note__c: the value has 7 characters and the field takes 5 ("2026Dr."): it is cut to 5, as the pair says`, Scope: mapperv1.Scope_SCOPE_NOTE}},
+		},
+		{Values: &rowv1.Row{Id: "2", Values: make([]string, 8), Absent: []uint32{0, 1, 2, 3, 4, 5, 6, 7}}, SkippedBy: "no tests"},
+	}
+	if diff := cmp.Diff(want, got.GetPeople(), protocmp.Transform()); diff != "" {
+		t.Errorf("people (-want +got):\n%s", diff)
+	}
+}
+
+func TestCheckFieldMapSaysWhatIsReadAndWhatIsAmiss(t *testing.T) {
+	t.Parallel()
+	c := serve(t, testkit.Bus(t))
+	h := header()
+	h.FieldMap.Pairs = append(h.FieldMap.Pairs, &mapperv1.Pair{Expression: `record.Department == "" ? person.department : nil`, Target: "Titel"})
+	got, err := c.eval.CheckFieldMap(t.Context(), &mapperv1.CheckFieldMapRequest{FieldMap: h.GetFieldMap(), Describe: contact()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &mapperv1.CheckFieldMapResponse{
+		RecordFields: []string{"Department"}, PersonFields: []string{"department", "email", "first_name", "id", "last_name", "title"},
+		Problems: []*mapperv1.Problem{{
+			Code: "no_such_field", Field: "Titel", Scope: mapperv1.Scope_SCOPE_PAIR,
+			Message: "pair 6 (expression -> Titel): Contact has no field Titel that the connected user may see: correct the API name, or give the user access to the field",
+			Repair:  "remove the pair, or give the connected user access to the field",
+		}},
+	}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestMapRecords(t *testing.T) {
+	t.Parallel()
+	c := serve(t, testkit.Bus(t))
+	h := &mapperv1.MapHeader{Describe: contact(), RecordColumns: []string{"Email", "LastName", "Title"}, FieldMap: &mapperv1.FieldMap{
+		Object: "Contact", Direction: mapperv1.Direction_DIRECTION_IMPORT, Pairs: []*mapperv1.Pair{
+			{Source: "Email", Target: "email"}, {Source: "LastName", Target: "last_name"}, {Source: "Title", Target: "attributes.role", SecondarySource: "LastName"},
+		},
+	}}
+	stream, err := c.eval.MapRecords(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*mapperv1.MapRecordsRequest{
+		{Message: &mapperv1.MapRecordsRequest_Header{Header: h}},
+		{Message: &mapperv1.MapRecordsRequest_Records{Records: &mapperv1.Records{Rows: []*rowv1.Row{
+			{Id: "003A", Values: []string{"ada@example.com", "Lovelace", ""}, Null: []uint32{2}},
+			{Id: "003B", Values: []string{"", "B", "x"}, Null: []uint32{0}},
+		}}}},
+	} {
+		if err := stream.Send(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []*mapperv1.MappedPerson{
+		{Values: &rowv1.Row{Id: "003A", Values: []string{"ada@example.com", "Lovelace", "Lovelace"}}},
+		{Values: &rowv1.Row{Id: "003B", Values: []string{"", "B", "x"}, Null: []uint32{0}}},
+	}
+	if diff := cmp.Diff(want, got.GetPeople(), protocmp.Transform()); diff != "" {
+		t.Errorf("people (-want +got):\n%s", diff)
+	}
+	for name, m := range map[string]*mapperv1.MapRecordsRequest{
+		"short row": {Message: &mapperv1.MapRecordsRequest_Records{Records: &mapperv1.Records{Rows: []*rowv1.Row{{Values: []string{"x"}}}}}},
+		"no batch":  {},
+		"header":    {Message: &mapperv1.MapRecordsRequest_Header{Header: h}},
+	} {
+		stream, err := c.eval.MapRecords(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = stream.Send(&mapperv1.MapRecordsRequest{Message: &mapperv1.MapRecordsRequest_Header{Header: h}})
+		_ = stream.Send(m)
+		if _, err := stream.Recv(); errs.KindOf(err) != errs.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	wrong, err := c.eval.MapRecords(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = wrong.Send(&mapperv1.MapRecordsRequest{Message: &mapperv1.MapRecordsRequest_Header{Header: header("id")}})
+	_, err = wrong.Recv()
+	wantKind(t, err, errs.Precondition, "wrong_direction")
+}
+
 func TestStreamsRefuseWhatIsNoBatch(t *testing.T) {
 	t.Parallel()
 	c := serve(t, testkit.Bus(t))
@@ -130,15 +256,24 @@ func TestStreamsRefuseWhatIsNoBatch(t *testing.T) {
 	}
 	drifted := header("id")
 	drifted.Describe.Fields = drifted.Describe.Fields[1:]
+	recorded, imports, broken := header("id"), header("id"), header("id")
+	recorded.RecordColumns = []string{"Title"}
+	imports.FieldMap.Direction = mapperv1.Direction_DIRECTION_IMPORT
+	broken.FieldMap.Pairs[0] = &mapperv1.Pair{Expression: "person.nope", Target: "Catalog_Id__c"}
 	tests := map[string]struct {
 		messages []*mapperv1.MapPeopleRequest
 		kind     errs.Kind
 		reason   string
 	}{
-		"nothing":         {nil, errs.Invalid, "no_header"},
-		"no header":       {[]*mapperv1.MapPeopleRequest{people("1")}, errs.Invalid, "no_header"},
-		"two headers":     {[]*mapperv1.MapPeopleRequest{headed(header("id")), headed(header("id"))}, errs.Invalid, "no_batch"},
-		"empty message":   {[]*mapperv1.MapPeopleRequest{headed(header("id")), {}}, errs.Invalid, "no_batch"},
+		"nothing":       {nil, errs.Invalid, "no_header"},
+		"no header":     {[]*mapperv1.MapPeopleRequest{people("1")}, errs.Invalid, "no_header"},
+		"two headers":   {[]*mapperv1.MapPeopleRequest{headed(header("id")), headed(header("id"))}, errs.Invalid, "no_batch"},
+		"empty message": {[]*mapperv1.MapPeopleRequest{headed(header("id")), {}}, errs.Invalid, "no_batch"},
+		"short record": {[]*mapperv1.MapPeopleRequest{headed(recorded), {Message: &mapperv1.MapPeopleRequest_Batch{Batch: &mapperv1.PeopleAndRecords{
+			Rows: []*mapperv1.PersonAndRecord{{Person: &rowv1.Row{Values: []string{"1"}}, Record: &rowv1.Row{}}},
+		}}}}, errs.Invalid, "row_length"},
+		"other direction": {[]*mapperv1.MapPeopleRequest{headed(imports)}, errs.Precondition, "wrong_direction"},
+		"bad expression":  {[]*mapperv1.MapPeopleRequest{headed(broken)}, errs.Precondition, "field_map_unusable"},
 		"short row":       {[]*mapperv1.MapPeopleRequest{headed(header("id", "email")), people("1")}, errs.Invalid, "row_length"},
 		"long row":        {[]*mapperv1.MapPeopleRequest{headed(header("id")), people("1", "2")}, errs.Invalid, "row_length"},
 		"drifted":         {[]*mapperv1.MapPeopleRequest{headed(drifted)}, errs.Precondition, "field_map_unusable"},
@@ -162,55 +297,4 @@ func TestStreamsRefuseWhatIsNoBatch(t *testing.T) {
 			wantKind(t, err, tt.kind, tt.reason)
 		})
 	}
-}
-
-// BenchmarkMapPeople maps batches of 1,000 people by ten pairs, over gRPC in memory: both sides' encoding included.
-func BenchmarkMapPeople(b *testing.B) {
-	c := serve(b, testkit.Bus(b))
-	columns := []string{"id", "first_name", "last_name", "email", "title", "phone", "street", "city", "postal_code", "country"}
-	targets := []string{"Catalog_Id__c", "FirstName", "LastName", "Email", "Title", "Phone", "MailingStreet", "MailingCity", "MailingPostalCode", "MailingCountry"}
-	h := header(columns...)
-	h.FieldMap.Pairs = nil
-	for i := range columns {
-		h.FieldMap.Pairs = append(h.FieldMap.Pairs, &mapperv1.Pair{Source: columns[i], Target: targets[i]})
-	}
-	batch := &mapperv1.PeopleAndRecords{}
-	for i := range 1000 {
-		n := fmt.Sprint(i)
-		batch.Rows = append(batch.Rows, &mapperv1.PersonAndRecord{Person: &rowv1.Row{Id: "P-" + n, Values: []string{
-			"P-" + n, "Zoë", "Person " + n, "person" + n + "@example.com", "Engineer", "+1 555 " + n, "Main Street " + n, "Berlin", "10115", "Germany",
-		}}})
-	}
-	stream, err := c.eval.MapPeople(b.Context())
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := stream.Send(&mapperv1.MapPeopleRequest{Message: &mapperv1.MapPeopleRequest_Header{Header: h}}); err != nil {
-		b.Fatal(err)
-	}
-	req := &mapperv1.MapPeopleRequest{Message: &mapperv1.MapPeopleRequest_Batch{Batch: batch}}
-	b.ReportAllocs()
-	people, began := 0, cpu(b)
-	for b.Loop() {
-		if err := stream.Send(req); err != nil {
-			b.Fatal(err)
-		}
-		resp, err := stream.Recv()
-		if err != nil || len(resp.GetPeople()) != len(batch.Rows) {
-			b.Fatalf("%d people, %v", len(resp.GetPeople()), err)
-		}
-		people += len(batch.Rows)
-	}
-	b.ReportMetric(float64(people)/b.Elapsed().Seconds(), "people/s")
-	b.ReportMetric(float64(people)/(cpu(b)-began).Seconds(), "people/cpu-s")
-}
-
-// cpu returns the processor time that this process has had: unlike the time that passes, it is the same on a busy machine.
-func cpu(b *testing.B) time.Duration {
-	b.Helper()
-	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

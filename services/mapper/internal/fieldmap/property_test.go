@@ -51,7 +51,7 @@ func drawnPairs(rt *rapid.T) (pairs []fieldmap.Pair) {
 
 // drawnRow draws values, some of them null or absent.
 func drawnRow(rt *rapid.T, columns []string) (r fieldmap.Row) {
-	value := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
+	value := rapid.OneOf(rapid.SampledFrom([]string{"", "7", "gold", "DE", "2026-01-31"}), rapid.String(), rapid.SampledFrom([]string{
 		"", " ", "gold", "Gold;Silver", "true", "7", "1E5", "1.005", "-0", "2026-01-31", "2026-03-29T02:30:00", "2026-01-31T23:59:59Z", "Germany", "de", "030 123456", "+1 415 555 2671",
 		"001D000000IRFma", "https://www.example.com", "e\u0301", "👨‍👩‍👧‍👦👨‍👩‍👧‍👦", "#N/A", "a\r\nb", "\xff", "a@example.com", "Acme  GmbH",
 	}))
@@ -103,7 +103,7 @@ func TestWhatIsMappedFitsAndIsStable(t *testing.T) {
 		var first, second fieldmap.Mapped
 		c.Map(person, nil, &first)
 		whole(rt, o, targets, first)
-		if len(first.Problems) > 0 || len(problems) > 0 {
+		if len(first.Problems) > 0 {
 			return
 		}
 		mapped++
