@@ -5,6 +5,7 @@ import (
 	"time"
 
 	auditv1 "github.com/catalogsync/catalogsync/gen/catalogsync/audit/v1"
+	optionsv1 "github.com/catalogsync/catalogsync/gen/catalogsync/options/v1"
 	"github.com/catalogsync/catalogsync/internal/audit"
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/rpc"
@@ -16,10 +17,11 @@ type auditService struct {
 	log *audit.Log
 }
 
-// ListAuditEntries returns entries of the caller's tenant.
+// ListAuditEntries returns entries of the caller's tenant, and to the operator those that concern no tenant.
 func (s *auditService) ListAuditEntries(ctx context.Context, req *auditv1.ListAuditEntriesRequest) (*auditv1.ListAuditEntriesResponse, error) {
-	tenant, err := rpc.TenantFrom(ctx)
-	if err != nil {
+	c, _ := rpc.CallerFrom(ctx)
+	if c.Tenant == "" && c.Role != optionsv1.Role_ROLE_OPERATOR {
+		_, err := rpc.TenantFrom(ctx)
 		return nil, err
 	}
 	var since time.Time
@@ -30,7 +32,7 @@ func (s *auditService) ListAuditEntries(ctx context.Context, req *auditv1.ListAu
 		since = at.AsTime()
 	}
 	entries, next, err := s.log.List(ctx, audit.Query{
-		Tenant: tenant, ActionPrefix: req.GetActionPrefix(), Since: since, PageSize: int(req.GetPageSize()), PageToken: req.GetPageToken(),
+		Tenant: c.Tenant, ActionPrefix: req.GetActionPrefix(), Since: since, PageSize: int(req.GetPageSize()), PageToken: req.GetPageToken(),
 	})
 	if err != nil {
 		return nil, err

@@ -117,7 +117,7 @@ func (p *program) root() *cobra.Command {
 	group("start", p.demoCommand(), p.serveCommand())
 	group("setup", p.peopleCommand(), p.linkCommand(), p.unlinkCommand(), p.connectionsCommand(), p.signingKeyCommand(), p.testCommand(), p.doctorCommand(), p.mapCommand())
 	group("runs", p.planCommand(), p.runCommand(), p.approveCommand(), p.rejectCommand(), p.runsCommand(), p.undoCommand(), p.whyCommand(), p.scheduleCommand(), p.statusCommand())
-	group("admin", p.tokenCommand(), p.identitiesCommand(), p.versionCommand())
+	group("admin", p.tokenCommand(), p.auditCommand(), p.keysCommand(), p.identitiesCommand(), p.versionCommand())
 	root.SetHelpCommandGroupID("admin")
 	root.SetCompletionCommandGroupID("admin")
 	return root

@@ -70,16 +70,25 @@ func (p *program) tokenCreateCommand() *cobra.Command {
 	return c
 }
 
-// tokenOrOperator returns the operator token of a data directory, or the token that every command uses.
+// tokenOrOperator is tokenOrOperators for a request that names a tenant.
 func (p *program) tokenOrOperator(data, tenant string) (string, error) {
+	if data == "" {
+		return p.token()
+	}
+	if tenant == "" && p.tokenFile == "" {
+		return "", exit.Misuse("--tenant is missing; the operator token belongs to no tenant, so say whose token to make")
+	}
+	return p.tokenOrOperators(data)
+}
+
+// tokenOrOperators returns the operator token of a data directory, or, where that is empty, the token that every command
+// uses.
+func (p *program) tokenOrOperators(data string) (string, error) {
 	if data == "" {
 		return p.token()
 	}
 	if p.tokenFile != "" {
 		return "", exit.Misuse("--data and --token-file exclude each other; give one of them")
-	}
-	if tenant == "" {
-		return "", exit.Misuse("--tenant is missing; the operator token belongs to no tenant, so say whose token to make")
 	}
 	if !isLocal(p.server) {
 		return "", errors.New("--data is for services on this machine, and --server names another; the operator token stays here")

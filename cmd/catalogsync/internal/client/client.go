@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	auditv1 "github.com/catalogsync/catalogsync/gen/catalogsync/audit/v1"
 	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
 	directoryv1 "github.com/catalogsync/catalogsync/gen/catalogsync/directory/v1"
 	gatewayv1 "github.com/catalogsync/catalogsync/gen/catalogsync/gateway/v1"
@@ -25,6 +26,8 @@ type Client struct {
 	Connections authv1.ConnectionServiceClient
 	People      directoryv1.DirectoryServiceClient
 	Tokens      gatewayv1.ApiTokenServiceClient
+	Keys        authv1.KeyServiceClient
+	Audit       auditv1.AuditServiceClient
 	Status      gatewayv1.StatusServiceClient
 	FieldMaps   mapperv1.FieldMapServiceClient
 	Schedules   schedulerv1.ScheduleServiceClient
@@ -60,6 +63,8 @@ func Dial(o Options) (*Client, error) {
 		Connections: authv1.NewConnectionServiceClient(conn),
 		People:      directoryv1.NewDirectoryServiceClient(conn),
 		Tokens:      gatewayv1.NewApiTokenServiceClient(conn),
+		Keys:        authv1.NewKeyServiceClient(conn),
+		Audit:       auditv1.NewAuditServiceClient(conn),
 		Status:      gatewayv1.NewStatusServiceClient(conn),
 		FieldMaps:   mapperv1.NewFieldMapServiceClient(conn),
 		Schedules:   schedulerv1.NewScheduleServiceClient(conn),

@@ -2,11 +2,13 @@ package access
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc/metadata"
 
+	auditv1 "github.com/catalogsync/catalogsync/gen/catalogsync/audit/v1"
 	gatewayv1 "github.com/catalogsync/catalogsync/gen/catalogsync/gateway/v1"
 	optionsv1 "github.com/catalogsync/catalogsync/gen/catalogsync/options/v1"
 	"github.com/catalogsync/catalogsync/internal/config"
@@ -61,6 +63,9 @@ func (c *Control) Authenticate(ctx context.Context, fullMethod string) (context.
 	return rpc.WithCaller(ctx, caller), nil
 }
 
+// operators are the services that an operator may call beside the methods that are for operators alone.
+var operators = []string{gatewayv1.ApiTokenService_ServiceDesc.ServiceName, auditv1.AuditService_ServiceDesc.ServiceName}
+
 // admit finds out who calls, and whether that is enough for a method that needs the role. A call that begins is a sign of
 // life; one that goes on is not.
 func (c *Control) admit(ctx context.Context, fullMethod string, need optionsv1.Role, begins bool) (rpc.Caller, error) {
@@ -69,9 +74,9 @@ func (c *Control) admit(ctx context.Context, fullMethod string, need optionsv1.R
 		return rpc.Caller{}, err
 	}
 	if caller.Role == optionsv1.Role_ROLE_OPERATOR {
-		if need != optionsv1.Role_ROLE_OPERATOR && !strings.HasPrefix(fullMethod, "/"+gatewayv1.ApiTokenService_ServiceDesc.ServiceName+"/") {
+		if service, _, _ := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/"); need != optionsv1.Role_ROLE_OPERATOR && !slices.Contains(operators, service) {
 			return rpc.Caller{}, errs.New(errs.Denied, "operator_makes_tokens_only",
-				"the operator's token is for API tokens and keys alone: make a token for the tenant (create one with its name) and call with that")
+				"the operator's token is for API tokens, keys and their audit log alone: make a token for the tenant (create one with its name) and call with that")
 		}
 		return caller, nil
 	}
