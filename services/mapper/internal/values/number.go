@@ -108,6 +108,20 @@ func (n Number) round(scale int) Number {
 	return n.normal()
 }
 
+// exactDigits is how many digits of a number every binary double keeps.
+const exactDigits = 15
+
+// double returns the number as a binary double shows it, which is how Salesforce's APIs tell every number: further
+// digits would never be seen again, and would look like a change each time.
+func (n Number) double() Number {
+	f, err := strconv.ParseFloat(n.String(), 64)
+	if err != nil { // beyond all doubles, and so beyond all fields
+		return n
+	}
+	shown, _ := ParseNumber(strconv.FormatFloat(f, 'f', -1, 64))
+	return shown
+}
+
 func (n Number) String() string {
 	var b strings.Builder
 	if n.negative {

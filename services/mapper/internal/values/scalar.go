@@ -30,6 +30,9 @@ func (c *Converter) decimal(s string) (string, *Problem) {
 		return "", c.notNumber(s)
 	}
 	n = n.round(max(c.spec.Scale, 0))
+	if len(n.whole)+len(n.fraction) > exactDigits {
+		n = n.double()
+	}
 	if room := c.spec.Precision - c.spec.Scale; c.spec.Precision > 0 && len(n.whole) > room {
 		return "", c.problem(CodeInvalidNumber, "%s has %d digits before the decimal point and the field takes %d: correct it in the Catalog", Clip(s), len(n.whole), room)
 	}

@@ -28,6 +28,7 @@ var specs = map[string]values.Spec{
 	"int32":         {Name: "Count__c", Type: "int"},
 	"long":          {Name: "Big__c", Type: "long"},
 	"double":        {Name: "MailingLatitude", Type: "double", Precision: 18, Scale: 15},
+	"decimal18":     {Name: "Total__c", Type: "double", Precision: 18},
 	"whole":         {Name: "Score__c", Type: "double", Precision: 5, Scale: 0},
 	"currency":      {Name: "Salary__c", Type: "currency", Precision: 10, Scale: 2},
 	"percent":       {Name: "Share__c", Type: "percent", Precision: 5, Scale: 2},
@@ -153,6 +154,10 @@ func TestConvert(t *testing.T) {
 		{"double", "1E2", "100", ""},
 		{"double", "1.5e1", "15", ""},
 		{"double", "125e-3", "0.125", ""},
+		{"double", "8.000010000000101", "8.0000100000001", ""}, // a double has no more
+		{"double", "123.123456789012345", "123.12345678901235", ""},
+		{"decimal18", "123456789012345678", "123456789012345680", ""},
+		{"decimal18", "999999999999999999", "", values.CodeInvalidNumber},
 		{"double", "1E", "", values.CodeInvalidNumber},
 		{"double", "E5", "", values.CodeInvalidNumber},
 		{"double", "1E999999999999", "", values.CodeInvalidNumber},
