@@ -62,7 +62,7 @@ func TestFromTokenToRun(t *testing.T) {
 	}
 
 	plan := w.ok(t, "plan", "--limit", "1")
-	contains(t, plan, "+ create", `CatalogUserId__c = "P0`, "299 more changes", "Plan: 300 to create, 0 to change, 0 unchanged.", "Forecast:", "Nothing was written.")
+	contains(t, plan, "+ create", `CatalogUserId__c = "P0`, "299 more changes", "Plan: 300 to create, 0 to change, 0 unchanged.", "Forecast:", "Nothing was changed in the org.")
 	if n := w.org.Count("Contact"); n != 0 {
 		t.Fatalf("a plan made %d records", n)
 	}
