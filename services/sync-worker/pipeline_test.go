@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,6 +44,8 @@ type pipeline struct {
 	org    *simulator.Server
 	runs   syncv1.RunServiceClient
 	people directoryv1.DirectoryServiceClient
+	mu     sync.Mutex
+	token  string
 	// fieldMap is what runs map by. It is not checked before a run begins.
 	fieldMap *mapperv1.FieldMap
 	keys     rowstest.Keys
@@ -142,8 +145,13 @@ func (x tokens) GetDataKey(ctx context.Context, req *authv1.GetDataKeyRequest, _
 	return x.p.keys.GetDataKey(ctx, req)
 }
 
-func (x tokens) GetAccessToken(context.Context, *authv1.GetAccessTokenRequest, ...grpc.CallOption) (*authv1.GetAccessTokenResponse, error) {
-	return &authv1.GetAccessTokenResponse{AccessToken: x.p.org.AccessToken(), InstanceUrl: x.p.org.URL, OrgId: x.p.org.OrgID()}, nil
+func (x tokens) GetAccessToken(_ context.Context, req *authv1.GetAccessTokenRequest, _ ...grpc.CallOption) (*authv1.GetAccessTokenResponse, error) {
+	x.p.mu.Lock()
+	defer x.p.mu.Unlock()
+	if x.p.token == "" || x.p.token == req.GetRejectedAccessToken() {
+		x.p.token = x.p.org.AccessToken()
+	}
+	return &authv1.GetAccessTokenResponse{AccessToken: x.p.token, InstanceUrl: x.p.org.URL, OrgId: x.p.org.OrgID()}, nil
 }
 
 type fieldMaps struct {
