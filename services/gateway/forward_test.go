@@ -152,6 +152,7 @@ func filled(id string) map[string]proto.Message {
 		schedulerv1.ScheduleService_SetSchedule_FullMethodName: &schedulerv1.SetScheduleRequest{ConnectionId: id},
 		syncv1.RunService_StartRun_FullMethodName:              &syncv1.StartRunRequest{ConnectionId: id},
 		syncv1.ObjectService_DescribeObject_FullMethodName:     &syncv1.DescribeObjectRequest{ConnectionId: id},
+		syncv1.ObjectService_ListObjects_FullMethodName:        &syncv1.ListObjectsRequest{ConnectionId: id},
 		mapperv1.FieldMapService_SaveFieldMap_FullMethodName:   &mapperv1.SaveFieldMapRequest{FieldMap: &mapperv1.FieldMap{ConnectionId: id, Object: "Contact"}},
 	}
 }

@@ -95,6 +95,9 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		tokens:  &access.Service{Tokens: tokens},
 		status:  &compose.Status{Composer: composer},
 	}
+	if _, err := s.publicTLS(); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	if cfg.OIDC.Issuer != "" {
 		if s.control.Sessions, err = access.OpenSessions(ctx, deps.Bus); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)

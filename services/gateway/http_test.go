@@ -96,6 +96,7 @@ func TestPathsLeadToMethods(t *testing.T) {
 		{"POST /v1/runs/run_1:cancel", "", syncv1.RunService_CancelRun_FullMethodName, &syncv1.CancelRunRequest{RunId: "run_1"}},
 		{"GET /v1/runs/run_1/changes?action=ACTION_UPDATE", "", syncv1.RunService_ListChanges_FullMethodName, &syncv1.ListChangesRequest{RunId: "run_1", Action: syncv1.Action_ACTION_UPDATE}},
 		{"GET /v1/runs/run_1/outcomes?kinds=OUTCOME_KIND_FAILED&kinds=OUTCOME_KIND_REJECTED&page_token=p", "", syncv1.RunService_ListOutcomes_FullMethodName, &syncv1.ListOutcomesRequest{RunId: "run_1", PageToken: "p", Kinds: []syncv1.OutcomeKind{syncv1.OutcomeKind_OUTCOME_KIND_FAILED, syncv1.OutcomeKind_OUTCOME_KIND_REJECTED}}},
+		{"GET /v1/objects", "", syncv1.ObjectService_ListObjects_FullMethodName, &syncv1.ListObjectsRequest{ConnectionId: "con_acme"}},
 		{"GET /v1/objects/Contact", "", syncv1.ObjectService_DescribeObject_FullMethodName, &syncv1.DescribeObjectRequest{ConnectionId: "con_acme", Object: "Contact"}},
 		{"GET /v1/people?prefix=ann%40x&include_gone=true", "", directoryv1.DirectoryService_ListPeople_FullMethodName, &directoryv1.ListPeopleRequest{Prefix: "ann@x", IncludeGone: true}},
 		{"GET /v1/people/a%2Fb:c%20d", "", directoryv1.DirectoryService_GetPerson_FullMethodName, &directoryv1.GetPersonRequest{Id: "a/b:c d"}},

@@ -45,6 +45,12 @@ func (c *Composer) fieldMap(ctx context.Context, req any) error {
 		return c.suggestPairs(ctx, r)
 	case *mapperv1.TryFieldMapRequest:
 		return c.tryFieldMap(ctx, r)
+	case *syncv1.ListObjectsRequest:
+		err := c.connection(ctx, &r.ConnectionId)
+		if err == nil {
+			r.Grant, err = c.grant(ctx, r.GetConnectionId())
+		}
+		return err
 	case *syncv1.DescribeObjectRequest:
 		err := c.connection(ctx, &r.ConnectionId)
 		if err == nil {
