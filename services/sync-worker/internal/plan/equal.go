@@ -104,8 +104,8 @@ func samePhone(a, b string) bool {
 	if x == y {
 		return true
 	}
-	// What is neither a number's ending in the other has no chance; most numbers that differ end here.
-	if n := 4; len(x) < n || len(y) < n || x[len(x)-n:] != y[len(y)-n:] {
+	// Numbers with other last digits differ however they are read; most of those that differ end here.
+	if x, y = digits(x), digits(y); len(x) < 4 || len(y) < 4 || x[len(x)-4:] != y[len(y)-4:] {
 		return false
 	}
 	switch phonenumbers.IsNumberMatch(a, b) {
@@ -136,4 +136,13 @@ func dialled(s string) string {
 		return "+" + rest
 	}
 	return s
+}
+
+func digits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, s)
 }
