@@ -26,7 +26,7 @@ type auditQuery struct {
 }
 
 func (q *auditQuery) flags(c *cobra.Command) {
-	c.Flags().StringVar(&q.action, "action", "", "only actions that begin with this `text`, such as token. or /catalogsync.auth.")
+	c.Flags().StringVar(&q.action, "action", "", "only actions that begin with this `text`, such as token. or catalogsync.auth.")
 	c.Flags().StringVar(&q.since, "since", "", "only entries since this `time`, such as 2026-01-31, 2026-01-31T08:00:00Z or 72h")
 	c.Flags().StringVar(&q.data, "data", "", "data `directory` of the services on this machine: show what concerns no tenant, such as rotations of keys")
 }
