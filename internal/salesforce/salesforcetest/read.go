@@ -2,6 +2,8 @@ package salesforcetest
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +50,11 @@ func describe(t *testing.T, start Start) {
 	_, _, err = c.Describe(t.Context(), "Nothing__c", time.Time{})
 	if e, ok := errors.AsType[*salesforce.Error](err); !ok || e.Code != "NOT_FOUND" || e.Status != 404 {
 		t.Errorf("unknown object: %v", err)
+	}
+	all, err := c.Objects(t.Context())
+	i, found := slices.BinarySearchFunc(all, "Contact", func(o salesforce.ObjectSummary, name string) int { return strings.Compare(o.Name, name) })
+	if err != nil || !found || !all[i].Createable || !all[i].Updateable || !all[i].Queryable || all[i].Custom || all[i].Label == "" {
+		t.Errorf("objects %+v, %v", all, err)
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 func (p *program) mapCommand() *cobra.Command {
 	return holder("map", "Show and set the field map: which Catalog field goes into which Salesforce field",
 		p.mapShowCommand(), p.mapSetCommand(), p.mapEditCommand(), p.mapCheckCommand(), p.mapTryCommand(), p.mapSuggestCommand(),
-		p.mapHistoryCommand(), p.mapDiffCommand(), p.mapRollbackCommand(), p.mapExportCommand(), p.mapImportCommand())
+		p.mapObjectsCommand(), p.mapFieldsCommand(), p.mapHistoryCommand(), p.mapDiffCommand(), p.mapRollbackCommand(), p.mapExportCommand(), p.mapImportCommand())
 }
 
 // connectionFlag lets a command speak of a connection other than the one that runs write to.

@@ -241,3 +241,36 @@ func TestDocumentedFieldMaps(t *testing.T) {
 		t.Errorf("only %d examples are found", n)
 	}
 }
+
+// What a field map can name is listed: objects, their fields, and the Catalog's.
+func TestMapFields(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, simulator.Options{})
+	w.ok(t, "people", "import", w.file(t, "people.ndjson", `{"id":"1","email":"ada@example.com","cohort":"A"}`+"\n"))
+	w.link(t)
+	type object struct {
+		Name       string
+		Createable bool
+	}
+	objects := lines[object](t, w.ok(t, "map", "objects", "--json"))
+	if !slices.Contains(objects, object{"Contact", true}) || !slices.Contains(objects, object{"Lead", true}) || slices.ContainsFunc(objects, func(o object) bool { return !o.Createable }) {
+		t.Errorf("the objects are %v", objects)
+	}
+	if all := lines[object](t, w.ok(t, "map", "objects", "--all", "--json")); len(all) <= len(objects) {
+		t.Errorf("with those that are read only there are %v", all)
+	}
+	contains(t, w.ok(t, "map", "objects"), "OBJECT", "read, create, update")
+	fields := w.ok(t, "map", "fields")
+	contains(t, fields, "CatalogUserId__c", "external id, unique", "LastName", "required", "refers to Account", "one of: Web;")
+	if strings.Contains(fields, "SystemModstamp") {
+		t.Errorf("a field that cannot be written is listed:\n%s", fields)
+	}
+	contains(t, w.ok(t, "map", "fields", "Lead", "--all", "--filter", "convert"), "IsConverted", "read-only")
+	contains(t, w.ok(t, "map", "fields", "--catalog"), "first_name\n", "attributes.cohort\n")
+	if got := w.ok(t, "map", "fields", "--catalog", "--filter", "coh"); got != "attributes.cohort\n" {
+		t.Errorf("filtered: %q", got)
+	}
+	w.fails(t, 1, []string{"Nothing__c"}, "map", "fields", "Nothing__c")
+	w.fails(t, 2, []string{"--catalog goes with"}, "map", "fields", "Lead", "--catalog")
+	contains(t, w.call(t, "map", "fields", "--filter", "zzz").errOut, "There are no such fields.")
+}

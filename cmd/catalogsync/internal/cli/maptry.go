@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,18 +114,21 @@ func (p *program) suggestFor(ctx context.Context, c *client.Client, req *mapperv
 		}
 		return nil
 	}
+	var err error
+	req.Object, err = objectOf(ctx, c, req.GetConnectionId(), args)
+	return err
+}
+
+// objectOf is the object that is named, or that of the field map, or Contact.
+func objectOf(ctx context.Context, c *client.Client, connection string, args []string) (string, error) {
 	if len(args) == 1 {
-		req.Object = args[0]
-		return nil
+		return args[0], nil
 	}
-	res, err := c.FieldMaps.GetFieldMap(ctx, &mapperv1.GetFieldMapRequest{ConnectionId: req.GetConnectionId()})
+	res, err := c.FieldMaps.GetFieldMap(ctx, &mapperv1.GetFieldMapRequest{ConnectionId: connection})
 	if err != nil && errs.ReasonOf(err) != "no_field_map" {
-		return err
+		return "", err
 	}
-	if req.Object = res.GetFieldMap().GetObject(); req.GetObject() == "" {
-		req.Object = "Contact"
-	}
-	return nil
+	return cmp.Or(res.GetFieldMap().GetObject(), "Contact"), nil
 }
 
 // writeSuggestions writes suggestions into a file.

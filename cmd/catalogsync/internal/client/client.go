@@ -33,6 +33,7 @@ type Client struct {
 	Schedules   schedulerv1.ScheduleServiceClient
 	Runs        syncv1.RunServiceClient
 	Why         syncv1.WhyServiceClient
+	Objects     syncv1.ObjectServiceClient
 	Doctor      syncv1.DoctorServiceClient
 
 	conn *grpc.ClientConn
@@ -70,6 +71,7 @@ func Dial(o Options) (*Client, error) {
 		Schedules:   schedulerv1.NewScheduleServiceClient(conn),
 		Runs:        syncv1.NewRunServiceClient(conn),
 		Why:         syncv1.NewWhyServiceClient(conn),
+		Objects:     syncv1.NewObjectServiceClient(conn),
 		Doctor:      syncv1.NewDoctorServiceClient(conn),
 		conn:        conn,
 	}, nil

@@ -6,6 +6,8 @@ import (
 	"github.com/catalogsync/catalogsync/cmd/catalogsync/internal/view"
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
 	rowv1 "github.com/catalogsync/catalogsync/gen/catalogsync/row/v1"
+	salesforcev1 "github.com/catalogsync/catalogsync/gen/catalogsync/salesforce/v1"
+	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
 )
 
 // rich is a field map with more than pairs.
@@ -76,5 +78,19 @@ func TestTried(t *testing.T) {
 				},
 			},
 		})
+	})
+}
+
+func TestFields(t *testing.T) {
+	t.Parallel()
+	golden(t, "fields", func(s view.Style) string {
+		return view.Fields(s, []*salesforcev1.FieldDescribe{
+			{Name: "LastName", Label: "Last Name", Type: "string", Length: 80, Createable: true, Updateable: true},
+			{Name: "CatalogUserId__c", Label: "Catalog User", Type: "string", Length: 255, Createable: true, Updateable: true, Nillable: true, ExternalId: true, Unique: true},
+			{Name: "Name", Label: "Full Name", Type: "string", Length: 121},
+			{Name: "Age__c", Label: "Age", Type: "double", Calculated: true, Nillable: true},
+			{Name: "Level__c", Label: "Level", Type: "picklist", Createable: true, Nillable: true, PicklistValues: []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10"}},
+			{Name: "AccountId", Label: "Account ID", Type: "reference", Length: 18, Updateable: true, Nillable: true, ReferenceTo: []string{"Account"}},
+		}) + "\n" + view.Objects(s, []*syncv1.ObjectSummary{{Name: "Account", Label: "Account"}, {Name: "Contact", Label: "Person", Createable: true, Updateable: true}})
 	})
 }

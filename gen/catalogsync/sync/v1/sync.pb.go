@@ -3777,6 +3777,189 @@ func (x *ApplySetupResponse) GetSteps() []*Finding {
 	return nil
 }
 
+// ListObjectsRequest names a connection.
+type ListObjectsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection; the tenant's write target where empty (filled in by the gateway).
+	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// Grant for the access token; filled in by the gateway.
+	Grant         string `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListObjectsRequest) Reset() {
+	*x = ListObjectsRequest{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListObjectsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListObjectsRequest) ProtoMessage() {}
+
+func (x *ListObjectsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListObjectsRequest.ProtoReflect.Descriptor instead.
+func (*ListObjectsRequest) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListObjectsRequest) GetConnectionId() string {
+	if x != nil {
+		return x.ConnectionId
+	}
+	return ""
+}
+
+func (x *ListObjectsRequest) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+// ListObjectsResponse holds the objects.
+type ListObjectsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The objects, by name.
+	Objects       []*ObjectSummary `protobuf:"bytes,1,rep,name=objects,proto3" json:"objects,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListObjectsResponse) Reset() {
+	*x = ListObjectsResponse{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListObjectsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListObjectsResponse) ProtoMessage() {}
+
+func (x *ListObjectsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListObjectsResponse.ProtoReflect.Descriptor instead.
+func (*ListObjectsResponse) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListObjectsResponse) GetObjects() []*ObjectSummary {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
+// ObjectSummary is what is known of an object without its describe.
+type ObjectSummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// API name, such as Contact.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Label, in the connected user's language.
+	Label string `protobuf:"bytes,2,opt,name=label,proto3" json:"label,omitempty"`
+	// Whether the connected user may create records.
+	Createable bool `protobuf:"varint,3,opt,name=createable,proto3" json:"createable,omitempty"`
+	// Whether the connected user may change records.
+	Updateable bool `protobuf:"varint,4,opt,name=updateable,proto3" json:"updateable,omitempty"`
+	// Whether it is a custom object.
+	Custom        bool `protobuf:"varint,5,opt,name=custom,proto3" json:"custom,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectSummary) Reset() {
+	*x = ObjectSummary{}
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectSummary) ProtoMessage() {}
+
+func (x *ObjectSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectSummary.ProtoReflect.Descriptor instead.
+func (*ObjectSummary) Descriptor() ([]byte, []int) {
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ObjectSummary) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ObjectSummary) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *ObjectSummary) GetCreateable() bool {
+	if x != nil {
+		return x.Createable
+	}
+	return false
+}
+
+func (x *ObjectSummary) GetUpdateable() bool {
+	if x != nil {
+		return x.Updateable
+	}
+	return false
+}
+
+func (x *ObjectSummary) GetCustom() bool {
+	if x != nil {
+		return x.Custom
+	}
+	return false
+}
+
 // DescribeObjectRequest names an object.
 type DescribeObjectRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3792,7 +3975,7 @@ type DescribeObjectRequest struct {
 
 func (x *DescribeObjectRequest) Reset() {
 	*x = DescribeObjectRequest{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[41]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3804,7 +3987,7 @@ func (x *DescribeObjectRequest) String() string {
 func (*DescribeObjectRequest) ProtoMessage() {}
 
 func (x *DescribeObjectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[41]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3817,7 +4000,7 @@ func (x *DescribeObjectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeObjectRequest.ProtoReflect.Descriptor instead.
 func (*DescribeObjectRequest) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{41}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *DescribeObjectRequest) GetConnectionId() string {
@@ -3852,7 +4035,7 @@ type DescribeObjectResponse struct {
 
 func (x *DescribeObjectResponse) Reset() {
 	*x = DescribeObjectResponse{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[42]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3864,7 +4047,7 @@ func (x *DescribeObjectResponse) String() string {
 func (*DescribeObjectResponse) ProtoMessage() {}
 
 func (x *DescribeObjectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[42]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3877,7 +4060,7 @@ func (x *DescribeObjectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeObjectResponse.ProtoReflect.Descriptor instead.
 func (*DescribeObjectResponse) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{42}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DescribeObjectResponse) GetDescribe() *v12.ObjectDescribe {
@@ -3914,7 +4097,7 @@ type RunSnapshot struct {
 
 func (x *RunSnapshot) Reset() {
 	*x = RunSnapshot{}
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[43]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3926,7 +4109,7 @@ func (x *RunSnapshot) String() string {
 func (*RunSnapshot) ProtoMessage() {}
 
 func (x *RunSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[43]
+	mi := &file_catalogsync_sync_v1_sync_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3939,7 +4122,7 @@ func (x *RunSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSnapshot.ProtoReflect.Descriptor instead.
 func (*RunSnapshot) Descriptor() ([]byte, []int) {
-	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{43}
+	return file_catalogsync_sync_v1_sync_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RunSnapshot) GetFieldMap() *v1.FieldMap {
@@ -4307,7 +4490,22 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x123\n" +
 	"\x04case\x18\x03 \x01(\v2\x1f.catalogsync.sync.v1.DoctorCaseR\x04case\"H\n" +
 	"\x12ApplySetupResponse\x122\n" +
-	"\x05steps\x18\x01 \x03(\v2\x1c.catalogsync.sync.v1.FindingR\x05steps\"o\n" +
+	"\x05steps\x18\x01 \x03(\v2\x1c.catalogsync.sync.v1.FindingR\x05steps\"T\n" +
+	"\x12ListObjectsRequest\x12#\n" +
+	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x19\n" +
+	"\x05grant\x18\x02 \x01(\tB\x03\x80\x01\x01R\x05grant\"S\n" +
+	"\x13ListObjectsResponse\x12<\n" +
+	"\aobjects\x18\x01 \x03(\v2\".catalogsync.sync.v1.ObjectSummaryR\aobjects\"\x91\x01\n" +
+	"\rObjectSummary\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05label\x18\x02 \x01(\tR\x05label\x12\x1e\n" +
+	"\n" +
+	"createable\x18\x03 \x01(\bR\n" +
+	"createable\x12\x1e\n" +
+	"\n" +
+	"updateable\x18\x04 \x01(\bR\n" +
+	"updateable\x12\x16\n" +
+	"\x06custom\x18\x05 \x01(\bR\x06custom\"o\n" +
 	"\x15DescribeObjectRequest\x12#\n" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12\x19\n" +
@@ -4379,8 +4577,9 @@ const file_catalogsync_sync_v1_sync_proto_rawDesc = "" +
 	"ApproveRun\x12&.catalogsync.sync.v1.ApproveRunRequest\x1a'.catalogsync.sync.v1.ApproveRunResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12b\n" +
 	"\tRejectRun\x12%.catalogsync.sync.v1.RejectRunRequest\x1a&.catalogsync.sync.v1.RejectRunResponse\"\x06\xa2\xbb\x18\x02\b\x03\x12h\n" +
 	"\vListChanges\x12'.catalogsync.sync.v1.ListChangesRequest\x1a(.catalogsync.sync.v1.ListChangesResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12k\n" +
-	"\fListOutcomes\x12(.catalogsync.sync.v1.ListOutcomesRequest\x1a).catalogsync.sync.v1.ListOutcomesResponse\"\x06\xa2\xbb\x18\x02\b\x022\x82\x01\n" +
-	"\rObjectService\x12q\n" +
+	"\fListOutcomes\x12(.catalogsync.sync.v1.ListOutcomesRequest\x1a).catalogsync.sync.v1.ListOutcomesResponse\"\x06\xa2\xbb\x18\x02\b\x022\xec\x01\n" +
+	"\rObjectService\x12h\n" +
+	"\vListObjects\x12'.catalogsync.sync.v1.ListObjectsRequest\x1a(.catalogsync.sync.v1.ListObjectsResponse\"\x06\xa2\xbb\x18\x02\b\x02\x12q\n" +
 	"\x0eDescribeObject\x12*.catalogsync.sync.v1.DescribeObjectRequest\x1a+.catalogsync.sync.v1.DescribeObjectResponse\"\x06\xa2\xbb\x18\x02\b\x022^\n" +
 	"\n" +
 	"WhyService\x12P\n" +
@@ -4405,7 +4604,7 @@ func file_catalogsync_sync_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_catalogsync_sync_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_catalogsync_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_catalogsync_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_catalogsync_sync_v1_sync_proto_goTypes = []any{
 	(RunKind)(0),                       // 0: catalogsync.sync.v1.RunKind
 	(RunTrigger)(0),                    // 1: catalogsync.sync.v1.RunTrigger
@@ -4454,42 +4653,45 @@ var file_catalogsync_sync_v1_sync_proto_goTypes = []any{
 	(*GetSetupPackageResponse)(nil),    // 44: catalogsync.sync.v1.GetSetupPackageResponse
 	(*ApplySetupRequest)(nil),          // 45: catalogsync.sync.v1.ApplySetupRequest
 	(*ApplySetupResponse)(nil),         // 46: catalogsync.sync.v1.ApplySetupResponse
-	(*DescribeObjectRequest)(nil),      // 47: catalogsync.sync.v1.DescribeObjectRequest
-	(*DescribeObjectResponse)(nil),     // 48: catalogsync.sync.v1.DescribeObjectResponse
-	(*RunSnapshot)(nil),                // 49: catalogsync.sync.v1.RunSnapshot
-	nil,                                // 50: catalogsync.sync.v1.Plan.UpdatesByFieldEntry
-	nil,                                // 51: catalogsync.sync.v1.Plan.RejectedByCodeEntry
-	nil,                                // 52: catalogsync.sync.v1.Plan.SkippedByRuleEntry
-	nil,                                // 53: catalogsync.sync.v1.Plan.ForecastByKindEntry
-	nil,                                // 54: catalogsync.sync.v1.Plan.LookupCreatesEntry
-	nil,                                // 55: catalogsync.sync.v1.PersonAnswer.PersonEntry
-	nil,                                // 56: catalogsync.sync.v1.PersonAnswer.RecordEntry
-	(*timestamppb.Timestamp)(nil),      // 57: google.protobuf.Timestamp
-	(*v1.Problem)(nil),                 // 58: catalogsync.mapper.v1.Problem
-	(*v11.Connection)(nil),             // 59: catalogsync.auth.v1.Connection
-	(*v11.TestConnectionResponse)(nil), // 60: catalogsync.auth.v1.TestConnectionResponse
-	(*v1.FieldMap)(nil),                // 61: catalogsync.mapper.v1.FieldMap
-	(*v12.ObjectDescribe)(nil),         // 62: catalogsync.salesforce.v1.ObjectDescribe
+	(*ListObjectsRequest)(nil),         // 47: catalogsync.sync.v1.ListObjectsRequest
+	(*ListObjectsResponse)(nil),        // 48: catalogsync.sync.v1.ListObjectsResponse
+	(*ObjectSummary)(nil),              // 49: catalogsync.sync.v1.ObjectSummary
+	(*DescribeObjectRequest)(nil),      // 50: catalogsync.sync.v1.DescribeObjectRequest
+	(*DescribeObjectResponse)(nil),     // 51: catalogsync.sync.v1.DescribeObjectResponse
+	(*RunSnapshot)(nil),                // 52: catalogsync.sync.v1.RunSnapshot
+	nil,                                // 53: catalogsync.sync.v1.Plan.UpdatesByFieldEntry
+	nil,                                // 54: catalogsync.sync.v1.Plan.RejectedByCodeEntry
+	nil,                                // 55: catalogsync.sync.v1.Plan.SkippedByRuleEntry
+	nil,                                // 56: catalogsync.sync.v1.Plan.ForecastByKindEntry
+	nil,                                // 57: catalogsync.sync.v1.Plan.LookupCreatesEntry
+	nil,                                // 58: catalogsync.sync.v1.PersonAnswer.PersonEntry
+	nil,                                // 59: catalogsync.sync.v1.PersonAnswer.RecordEntry
+	(*timestamppb.Timestamp)(nil),      // 60: google.protobuf.Timestamp
+	(*v1.Problem)(nil),                 // 61: catalogsync.mapper.v1.Problem
+	(*v11.Connection)(nil),             // 62: catalogsync.auth.v1.Connection
+	(*v11.TestConnectionResponse)(nil), // 63: catalogsync.auth.v1.TestConnectionResponse
+	(*v1.FieldMap)(nil),                // 64: catalogsync.mapper.v1.FieldMap
+	(*v12.ObjectDescribe)(nil),         // 65: catalogsync.salesforce.v1.ObjectDescribe
 }
 var file_catalogsync_sync_v1_sync_proto_depIdxs = []int32{
-	50, // 0: catalogsync.sync.v1.Plan.updates_by_field:type_name -> catalogsync.sync.v1.Plan.UpdatesByFieldEntry
-	51, // 1: catalogsync.sync.v1.Plan.rejected_by_code:type_name -> catalogsync.sync.v1.Plan.RejectedByCodeEntry
-	52, // 2: catalogsync.sync.v1.Plan.skipped_by_rule:type_name -> catalogsync.sync.v1.Plan.SkippedByRuleEntry
-	53, // 3: catalogsync.sync.v1.Plan.forecast_by_kind:type_name -> catalogsync.sync.v1.Plan.ForecastByKindEntry
-	54, // 4: catalogsync.sync.v1.Plan.lookup_creates:type_name -> catalogsync.sync.v1.Plan.LookupCreatesEntry
-	57, // 5: catalogsync.sync.v1.Hold.held_at:type_name -> google.protobuf.Timestamp
-	57, // 6: catalogsync.sync.v1.Hold.expires_at:type_name -> google.protobuf.Timestamp
-	57, // 7: catalogsync.sync.v1.Hold.decided_at:type_name -> google.protobuf.Timestamp
+	53, // 0: catalogsync.sync.v1.Plan.updates_by_field:type_name -> catalogsync.sync.v1.Plan.UpdatesByFieldEntry
+	54, // 1: catalogsync.sync.v1.Plan.rejected_by_code:type_name -> catalogsync.sync.v1.Plan.RejectedByCodeEntry
+	55, // 2: catalogsync.sync.v1.Plan.skipped_by_rule:type_name -> catalogsync.sync.v1.Plan.SkippedByRuleEntry
+	56, // 3: catalogsync.sync.v1.Plan.forecast_by_kind:type_name -> catalogsync.sync.v1.Plan.ForecastByKindEntry
+	57, // 4: catalogsync.sync.v1.Plan.lookup_creates:type_name -> catalogsync.sync.v1.Plan.LookupCreatesEntry
+	60, // 5: catalogsync.sync.v1.Hold.held_at:type_name -> google.protobuf.Timestamp
+	60, // 6: catalogsync.sync.v1.Hold.expires_at:type_name -> google.protobuf.Timestamp
+	60, // 7: catalogsync.sync.v1.Hold.decided_at:type_name -> google.protobuf.Timestamp
 	0,  // 8: catalogsync.sync.v1.Run.kind:type_name -> catalogsync.sync.v1.RunKind
 	1,  // 9: catalogsync.sync.v1.Run.trigger:type_name -> catalogsync.sync.v1.RunTrigger
 	2,  // 10: catalogsync.sync.v1.Run.state:type_name -> catalogsync.sync.v1.RunState
 	6,  // 11: catalogsync.sync.v1.Run.counts:type_name -> catalogsync.sync.v1.Counts
 	7,  // 12: catalogsync.sync.v1.Run.plan:type_name -> catalogsync.sync.v1.Plan
-	57, // 13: catalogsync.sync.v1.Run.requested_at:type_name -> google.protobuf.Timestamp
-	57, // 14: catalogsync.sync.v1.Run.started_at:type_name -> google.protobuf.Timestamp
-	57, // 15: catalogsync.sync.v1.Run.ended_at:type_name -> google.protobuf.Timestamp
+	60, // 13: catalogsync.sync.v1.Run.requested_at:type_name -> google.protobuf.Timestamp
+	60, // 14: catalogsync.sync.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	60, // 15: catalogsync.sync.v1.Run.ended_at:type_name -> google.protobuf.Timestamp
 	8,  // 16: catalogsync.sync.v1.Run.hold:type_name -> catalogsync.sync.v1.Hold
-	58, // 17: catalogsync.sync.v1.Run.notes:type_name -> catalogsync.mapper.v1.Problem
+	61, // 17: catalogsync.sync.v1.Run.notes:type_name -> catalogsync.mapper.v1.Problem
 	3,  // 18: catalogsync.sync.v1.Change.action:type_name -> catalogsync.sync.v1.Action
 	11, // 19: catalogsync.sync.v1.Change.fields:type_name -> catalogsync.sync.v1.FieldChange
 	4,  // 20: catalogsync.sync.v1.Outcome.kind:type_name -> catalogsync.sync.v1.OutcomeKind
@@ -4507,65 +4709,68 @@ var file_catalogsync_sync_v1_sync_proto_depIdxs = []int32{
 	4,  // 32: catalogsync.sync.v1.ListOutcomesRequest.kinds:type_name -> catalogsync.sync.v1.OutcomeKind
 	12, // 33: catalogsync.sync.v1.ListOutcomesResponse.outcomes:type_name -> catalogsync.sync.v1.Outcome
 	33, // 34: catalogsync.sync.v1.WhyResponse.people:type_name -> catalogsync.sync.v1.PersonAnswer
-	55, // 35: catalogsync.sync.v1.PersonAnswer.person:type_name -> catalogsync.sync.v1.PersonAnswer.PersonEntry
+	58, // 35: catalogsync.sync.v1.PersonAnswer.person:type_name -> catalogsync.sync.v1.PersonAnswer.PersonEntry
 	34, // 36: catalogsync.sync.v1.PersonAnswer.history:type_name -> catalogsync.sync.v1.PersonOutcome
 	35, // 37: catalogsync.sync.v1.PersonAnswer.next:type_name -> catalogsync.sync.v1.PersonForecast
-	56, // 38: catalogsync.sync.v1.PersonAnswer.record:type_name -> catalogsync.sync.v1.PersonAnswer.RecordEntry
-	57, // 39: catalogsync.sync.v1.PersonOutcome.at:type_name -> google.protobuf.Timestamp
+	59, // 38: catalogsync.sync.v1.PersonAnswer.record:type_name -> catalogsync.sync.v1.PersonAnswer.RecordEntry
+	60, // 39: catalogsync.sync.v1.PersonOutcome.at:type_name -> google.protobuf.Timestamp
 	12, // 40: catalogsync.sync.v1.PersonOutcome.outcome:type_name -> catalogsync.sync.v1.Outcome
 	10, // 41: catalogsync.sync.v1.PersonForecast.change:type_name -> catalogsync.sync.v1.Change
 	12, // 42: catalogsync.sync.v1.PersonForecast.outcome:type_name -> catalogsync.sync.v1.Outcome
 	5,  // 43: catalogsync.sync.v1.Finding.severity:type_name -> catalogsync.sync.v1.Severity
 	38, // 44: catalogsync.sync.v1.DiagnoseRequest.case:type_name -> catalogsync.sync.v1.DoctorCase
-	59, // 45: catalogsync.sync.v1.DoctorCase.connection:type_name -> catalogsync.auth.v1.Connection
-	60, // 46: catalogsync.sync.v1.DoctorCase.test:type_name -> catalogsync.auth.v1.TestConnectionResponse
-	61, // 47: catalogsync.sync.v1.DoctorCase.field_map:type_name -> catalogsync.mapper.v1.FieldMap
+	62, // 45: catalogsync.sync.v1.DoctorCase.connection:type_name -> catalogsync.auth.v1.Connection
+	63, // 46: catalogsync.sync.v1.DoctorCase.test:type_name -> catalogsync.auth.v1.TestConnectionResponse
+	64, // 47: catalogsync.sync.v1.DoctorCase.field_map:type_name -> catalogsync.mapper.v1.FieldMap
 	36, // 48: catalogsync.sync.v1.DiagnoseResponse.findings:type_name -> catalogsync.sync.v1.Finding
 	40, // 49: catalogsync.sync.v1.DiagnoseResponse.org:type_name -> catalogsync.sync.v1.OrgFacts
 	41, // 50: catalogsync.sync.v1.DiagnoseResponse.user:type_name -> catalogsync.sync.v1.UserFacts
 	42, // 51: catalogsync.sync.v1.DiagnoseResponse.logins:type_name -> catalogsync.sync.v1.Login
-	57, // 52: catalogsync.sync.v1.Login.at:type_name -> google.protobuf.Timestamp
+	60, // 52: catalogsync.sync.v1.Login.at:type_name -> google.protobuf.Timestamp
 	38, // 53: catalogsync.sync.v1.GetSetupPackageRequest.case:type_name -> catalogsync.sync.v1.DoctorCase
 	38, // 54: catalogsync.sync.v1.ApplySetupRequest.case:type_name -> catalogsync.sync.v1.DoctorCase
 	36, // 55: catalogsync.sync.v1.ApplySetupResponse.steps:type_name -> catalogsync.sync.v1.Finding
-	62, // 56: catalogsync.sync.v1.DescribeObjectResponse.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
-	61, // 57: catalogsync.sync.v1.RunSnapshot.field_map:type_name -> catalogsync.mapper.v1.FieldMap
-	62, // 58: catalogsync.sync.v1.RunSnapshot.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
-	62, // 59: catalogsync.sync.v1.RunSnapshot.related:type_name -> catalogsync.salesforce.v1.ObjectDescribe
-	57, // 60: catalogsync.sync.v1.RunSnapshot.now:type_name -> google.protobuf.Timestamp
-	13, // 61: catalogsync.sync.v1.RunService.StartRun:input_type -> catalogsync.sync.v1.StartRunRequest
-	15, // 62: catalogsync.sync.v1.RunService.GetRun:input_type -> catalogsync.sync.v1.GetRunRequest
-	17, // 63: catalogsync.sync.v1.RunService.ListRuns:input_type -> catalogsync.sync.v1.ListRunsRequest
-	19, // 64: catalogsync.sync.v1.RunService.WatchRun:input_type -> catalogsync.sync.v1.WatchRunRequest
-	21, // 65: catalogsync.sync.v1.RunService.CancelRun:input_type -> catalogsync.sync.v1.CancelRunRequest
-	23, // 66: catalogsync.sync.v1.RunService.ApproveRun:input_type -> catalogsync.sync.v1.ApproveRunRequest
-	25, // 67: catalogsync.sync.v1.RunService.RejectRun:input_type -> catalogsync.sync.v1.RejectRunRequest
-	27, // 68: catalogsync.sync.v1.RunService.ListChanges:input_type -> catalogsync.sync.v1.ListChangesRequest
-	29, // 69: catalogsync.sync.v1.RunService.ListOutcomes:input_type -> catalogsync.sync.v1.ListOutcomesRequest
-	47, // 70: catalogsync.sync.v1.ObjectService.DescribeObject:input_type -> catalogsync.sync.v1.DescribeObjectRequest
-	31, // 71: catalogsync.sync.v1.WhyService.Why:input_type -> catalogsync.sync.v1.WhyRequest
-	37, // 72: catalogsync.sync.v1.DoctorService.Diagnose:input_type -> catalogsync.sync.v1.DiagnoseRequest
-	43, // 73: catalogsync.sync.v1.DoctorService.GetSetupPackage:input_type -> catalogsync.sync.v1.GetSetupPackageRequest
-	45, // 74: catalogsync.sync.v1.DoctorService.ApplySetup:input_type -> catalogsync.sync.v1.ApplySetupRequest
-	14, // 75: catalogsync.sync.v1.RunService.StartRun:output_type -> catalogsync.sync.v1.StartRunResponse
-	16, // 76: catalogsync.sync.v1.RunService.GetRun:output_type -> catalogsync.sync.v1.GetRunResponse
-	18, // 77: catalogsync.sync.v1.RunService.ListRuns:output_type -> catalogsync.sync.v1.ListRunsResponse
-	20, // 78: catalogsync.sync.v1.RunService.WatchRun:output_type -> catalogsync.sync.v1.WatchRunResponse
-	22, // 79: catalogsync.sync.v1.RunService.CancelRun:output_type -> catalogsync.sync.v1.CancelRunResponse
-	24, // 80: catalogsync.sync.v1.RunService.ApproveRun:output_type -> catalogsync.sync.v1.ApproveRunResponse
-	26, // 81: catalogsync.sync.v1.RunService.RejectRun:output_type -> catalogsync.sync.v1.RejectRunResponse
-	28, // 82: catalogsync.sync.v1.RunService.ListChanges:output_type -> catalogsync.sync.v1.ListChangesResponse
-	30, // 83: catalogsync.sync.v1.RunService.ListOutcomes:output_type -> catalogsync.sync.v1.ListOutcomesResponse
-	48, // 84: catalogsync.sync.v1.ObjectService.DescribeObject:output_type -> catalogsync.sync.v1.DescribeObjectResponse
-	32, // 85: catalogsync.sync.v1.WhyService.Why:output_type -> catalogsync.sync.v1.WhyResponse
-	39, // 86: catalogsync.sync.v1.DoctorService.Diagnose:output_type -> catalogsync.sync.v1.DiagnoseResponse
-	44, // 87: catalogsync.sync.v1.DoctorService.GetSetupPackage:output_type -> catalogsync.sync.v1.GetSetupPackageResponse
-	46, // 88: catalogsync.sync.v1.DoctorService.ApplySetup:output_type -> catalogsync.sync.v1.ApplySetupResponse
-	75, // [75:89] is the sub-list for method output_type
-	61, // [61:75] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	49, // 56: catalogsync.sync.v1.ListObjectsResponse.objects:type_name -> catalogsync.sync.v1.ObjectSummary
+	65, // 57: catalogsync.sync.v1.DescribeObjectResponse.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	64, // 58: catalogsync.sync.v1.RunSnapshot.field_map:type_name -> catalogsync.mapper.v1.FieldMap
+	65, // 59: catalogsync.sync.v1.RunSnapshot.describe:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	65, // 60: catalogsync.sync.v1.RunSnapshot.related:type_name -> catalogsync.salesforce.v1.ObjectDescribe
+	60, // 61: catalogsync.sync.v1.RunSnapshot.now:type_name -> google.protobuf.Timestamp
+	13, // 62: catalogsync.sync.v1.RunService.StartRun:input_type -> catalogsync.sync.v1.StartRunRequest
+	15, // 63: catalogsync.sync.v1.RunService.GetRun:input_type -> catalogsync.sync.v1.GetRunRequest
+	17, // 64: catalogsync.sync.v1.RunService.ListRuns:input_type -> catalogsync.sync.v1.ListRunsRequest
+	19, // 65: catalogsync.sync.v1.RunService.WatchRun:input_type -> catalogsync.sync.v1.WatchRunRequest
+	21, // 66: catalogsync.sync.v1.RunService.CancelRun:input_type -> catalogsync.sync.v1.CancelRunRequest
+	23, // 67: catalogsync.sync.v1.RunService.ApproveRun:input_type -> catalogsync.sync.v1.ApproveRunRequest
+	25, // 68: catalogsync.sync.v1.RunService.RejectRun:input_type -> catalogsync.sync.v1.RejectRunRequest
+	27, // 69: catalogsync.sync.v1.RunService.ListChanges:input_type -> catalogsync.sync.v1.ListChangesRequest
+	29, // 70: catalogsync.sync.v1.RunService.ListOutcomes:input_type -> catalogsync.sync.v1.ListOutcomesRequest
+	47, // 71: catalogsync.sync.v1.ObjectService.ListObjects:input_type -> catalogsync.sync.v1.ListObjectsRequest
+	50, // 72: catalogsync.sync.v1.ObjectService.DescribeObject:input_type -> catalogsync.sync.v1.DescribeObjectRequest
+	31, // 73: catalogsync.sync.v1.WhyService.Why:input_type -> catalogsync.sync.v1.WhyRequest
+	37, // 74: catalogsync.sync.v1.DoctorService.Diagnose:input_type -> catalogsync.sync.v1.DiagnoseRequest
+	43, // 75: catalogsync.sync.v1.DoctorService.GetSetupPackage:input_type -> catalogsync.sync.v1.GetSetupPackageRequest
+	45, // 76: catalogsync.sync.v1.DoctorService.ApplySetup:input_type -> catalogsync.sync.v1.ApplySetupRequest
+	14, // 77: catalogsync.sync.v1.RunService.StartRun:output_type -> catalogsync.sync.v1.StartRunResponse
+	16, // 78: catalogsync.sync.v1.RunService.GetRun:output_type -> catalogsync.sync.v1.GetRunResponse
+	18, // 79: catalogsync.sync.v1.RunService.ListRuns:output_type -> catalogsync.sync.v1.ListRunsResponse
+	20, // 80: catalogsync.sync.v1.RunService.WatchRun:output_type -> catalogsync.sync.v1.WatchRunResponse
+	22, // 81: catalogsync.sync.v1.RunService.CancelRun:output_type -> catalogsync.sync.v1.CancelRunResponse
+	24, // 82: catalogsync.sync.v1.RunService.ApproveRun:output_type -> catalogsync.sync.v1.ApproveRunResponse
+	26, // 83: catalogsync.sync.v1.RunService.RejectRun:output_type -> catalogsync.sync.v1.RejectRunResponse
+	28, // 84: catalogsync.sync.v1.RunService.ListChanges:output_type -> catalogsync.sync.v1.ListChangesResponse
+	30, // 85: catalogsync.sync.v1.RunService.ListOutcomes:output_type -> catalogsync.sync.v1.ListOutcomesResponse
+	48, // 86: catalogsync.sync.v1.ObjectService.ListObjects:output_type -> catalogsync.sync.v1.ListObjectsResponse
+	51, // 87: catalogsync.sync.v1.ObjectService.DescribeObject:output_type -> catalogsync.sync.v1.DescribeObjectResponse
+	32, // 88: catalogsync.sync.v1.WhyService.Why:output_type -> catalogsync.sync.v1.WhyResponse
+	39, // 89: catalogsync.sync.v1.DoctorService.Diagnose:output_type -> catalogsync.sync.v1.DiagnoseResponse
+	44, // 90: catalogsync.sync.v1.DoctorService.GetSetupPackage:output_type -> catalogsync.sync.v1.GetSetupPackageResponse
+	46, // 91: catalogsync.sync.v1.DoctorService.ApplySetup:output_type -> catalogsync.sync.v1.ApplySetupResponse
+	77, // [77:92] is the sub-list for method output_type
+	62, // [62:77] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_catalogsync_sync_v1_sync_proto_init() }
@@ -4579,7 +4784,7 @@ func file_catalogsync_sync_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catalogsync_sync_v1_sync_proto_rawDesc), len(file_catalogsync_sync_v1_sync_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   51,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

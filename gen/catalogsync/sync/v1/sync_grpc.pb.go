@@ -463,6 +463,7 @@ var RunService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	ObjectService_ListObjects_FullMethodName    = "/catalogsync.sync.v1.ObjectService/ListObjects"
 	ObjectService_DescribeObject_FullMethodName = "/catalogsync.sync.v1.ObjectService/DescribeObject"
 )
 
@@ -472,6 +473,8 @@ const (
 //
 // ObjectService shows what the org says of its objects.
 type ObjectServiceClient interface {
+	// ListObjects asks the org for the objects that the connected user may see and query, by name.
+	ListObjects(ctx context.Context, in *ListObjectsRequest, opts ...grpc.CallOption) (*ListObjectsResponse, error)
 	// DescribeObject asks the org for the describe of an object.
 	DescribeObject(ctx context.Context, in *DescribeObjectRequest, opts ...grpc.CallOption) (*DescribeObjectResponse, error)
 }
@@ -482,6 +485,16 @@ type objectServiceClient struct {
 
 func NewObjectServiceClient(cc grpc.ClientConnInterface) ObjectServiceClient {
 	return &objectServiceClient{cc}
+}
+
+func (c *objectServiceClient) ListObjects(ctx context.Context, in *ListObjectsRequest, opts ...grpc.CallOption) (*ListObjectsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListObjectsResponse)
+	err := c.cc.Invoke(ctx, ObjectService_ListObjects_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *objectServiceClient) DescribeObject(ctx context.Context, in *DescribeObjectRequest, opts ...grpc.CallOption) (*DescribeObjectResponse, error) {
@@ -500,6 +513,8 @@ func (c *objectServiceClient) DescribeObject(ctx context.Context, in *DescribeOb
 //
 // ObjectService shows what the org says of its objects.
 type ObjectServiceServer interface {
+	// ListObjects asks the org for the objects that the connected user may see and query, by name.
+	ListObjects(context.Context, *ListObjectsRequest) (*ListObjectsResponse, error)
 	// DescribeObject asks the org for the describe of an object.
 	DescribeObject(context.Context, *DescribeObjectRequest) (*DescribeObjectResponse, error)
 	mustEmbedUnimplementedObjectServiceServer()
@@ -512,6 +527,9 @@ type ObjectServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedObjectServiceServer struct{}
 
+func (UnimplementedObjectServiceServer) ListObjects(context.Context, *ListObjectsRequest) (*ListObjectsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListObjects not implemented")
+}
 func (UnimplementedObjectServiceServer) DescribeObject(context.Context, *DescribeObjectRequest) (*DescribeObjectResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DescribeObject not implemented")
 }
@@ -534,6 +552,24 @@ func RegisterObjectServiceServer(s grpc.ServiceRegistrar, srv ObjectServiceServe
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&ObjectService_ServiceDesc, srv)
+}
+
+func _ObjectService_ListObjects_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListObjectsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ObjectServiceServer).ListObjects(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ObjectService_ListObjects_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ObjectServiceServer).ListObjects(ctx, req.(*ListObjectsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _ObjectService_DescribeObject_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -561,6 +597,10 @@ var ObjectService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "catalogsync.sync.v1.ObjectService",
 	HandlerType: (*ObjectServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ListObjects",
+			Handler:    _ObjectService_ListObjects_Handler,
+		},
 		{
 			MethodName: "DescribeObject",
 			Handler:    _ObjectService_DescribeObject_Handler,

@@ -46,3 +46,31 @@ func (s *Objects) DescribeObject(ctx context.Context, req *syncv1.DescribeObject
 	}
 	return &syncv1.DescribeObjectResponse{Describe: stage.DescribeProto(d)}, nil
 }
+
+// ListObjects asks the org for the objects that the connected user may see and query.
+func (s *Objects) ListObjects(ctx context.Context, req *syncv1.ListObjectsRequest) (*syncv1.ListObjectsResponse, error) {
+	res, err := s.Connections.GetConnection(ctx, &authv1.GetConnectionRequest{ConnectionId: req.GetConnectionId()})
+	if err != nil {
+		return nil, err
+	}
+	client, err := s.Client(res.GetConnection().GetId(), req.GetGrant())
+	if err != nil {
+		return nil, err
+	}
+	objects, err := client.Objects(ctx)
+	if e, ok := errors.AsType[*salesforce.Error](err); ok {
+		return nil, errs.Wrap(err, errs.Precondition, "salesforce_refused", "Salesforce refused to list the objects: %s %s", e.Code, e.Message)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &syncv1.ListObjectsResponse{}
+	for _, o := range objects {
+		if o.Queryable {
+			out.Objects = append(out.Objects, &syncv1.ObjectSummary{
+				Name: o.Name, Label: o.Label, Createable: o.Createable, Updateable: o.Updateable, Custom: o.Custom,
+			})
+		}
+	}
+	return out, nil
+}
