@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -111,8 +112,8 @@ func (c *Client) read(host string, raw *oauth2.Token, secret config.Secret) (Tok
 // identity reads the org and the user out of an identity URL, https://login.salesforce.com/id/00D.../005...
 func (c *Client) identity(raw string) (org, user string, err error) {
 	u, err := url.Parse(raw)
-	if err != nil || raw == "" {
-		return "", "", fmt.Errorf("it is no URL")
+	if err != nil || raw == "" || u.Opaque != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", "", errors.New("it is no plain URL")
 	}
 	if _, err := c.policy.Check(u.Scheme + "://" + u.Host); err != nil {
 		return "", "", err
