@@ -39,6 +39,8 @@ func TestEval(t *testing.T) {
 		"if":                       {`if person.active == "true" { "yes" } else { "no" }`, "yes", false},
 		"nil":                      {`person.title == "" ? "x" : nil`, "", true},
 		"empty":                    {`""`, "", false},
+		"sum of what is unknown":   {`first([1, 2]) + last([3, 4]) + 5`, "10", false},
+		"text of what is unknown":  {`first([person.title]) + "x" + last(["y"])`, " Countess xy", false},
 		"table":                    {`{"gold": "A", "silver": "B"}[person.attributes.level]`, "A", false},
 		"not in the table":         {`{"silver": "B"}[person.attributes.level]`, "", true},
 		"coalesce":                 {`coalesce(record.AccountId, "  ", person.email)`, "ada@example.com", false},
@@ -181,6 +183,7 @@ func TestFailuresSayWhyAndKeepSecrets(t *testing.T) {
 		"joined":    {`join(map(split(person.title, " "), person.title), "")`, strings.Repeat("abcdefgh ", 999), "it makes or searches more than 1024 KiB of text for this person"},
 		"looping":   {`any(split(person.title, " "), # == "x")`, strings.Repeat("a", 40_000), "it has a loop and reads more than 32 KiB of this person"},
 		"searching": {`count(split(person.title, " "), person.title matches "a+b")`, strings.Repeat("aaaaaaaa ", 999), "it makes or searches more than 1024 KiB of text for this person"},
+		"mixed":     {`first([1, "x"]) + person.title`, "a", "it adds what cannot be added"},
 		"cutset":    {`trim(person.title, person.title)`, strings.Repeat("ab", 50), "it trims more kinds of characters than it may"},
 	}
 	for name, tt := range tests {

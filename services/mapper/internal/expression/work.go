@@ -126,6 +126,11 @@ func (b *binder) Visit(node *ast.Node) {
 		return
 	}
 	call := &ast.CallNode{Callee: &ast.IdentifierNode{Value: name}, Arguments: []ast.Node{n.Left, n.Right}}
+	if inner, ok := n.Left.(*ast.CallNode); ok && name == concatName { // a + b + c is one call: no text is made twice
+		if callee, ok := inner.Callee.(*ast.IdentifierNode); ok && callee.Value == concatName {
+			call.Arguments = append(inner.Arguments, n.Right)
+		}
+	}
 	call.SetType(n.Type())
 	ast.Patch(node, call)
 	call.SetType(n.Type())
@@ -143,19 +148,45 @@ func countable(t reflect.Type) bool {
 	return t == timeType
 }
 
+// concat adds its parameters from left to right. Texts, which is what nearly all are, are joined at once.
 func (w *work) concat(p ...any) (any, error) {
-	a, okA := p[0].(string)
-	b, okB := p[1].(string)
-	if !okA || !okB {
-		if okA || okB {
-			return nil, errAdd
+	n := 0
+	for _, one := range p {
+		s, ok := one.(string)
+		if !ok {
+			return w.sum(p)
 		}
-		return runtime.Add(p[0], p[1]), nil
+		n += len(s)
 	}
-	if err := w.take(len(a) + len(b)); err != nil {
+	if err := w.take(n); err != nil {
 		return nil, err
 	}
-	return a + b, nil
+	var b strings.Builder
+	b.Grow(n)
+	for _, one := range p {
+		b.WriteString(one.(string))
+	}
+	return b.String(), nil
+}
+
+func (w *work) sum(p []any) (any, error) {
+	sum := p[0]
+	for _, next := range p[1:] {
+		a, okA := sum.(string)
+		b, okB := next.(string)
+		switch {
+		case okA && okB:
+			if err := w.take(len(a) + len(b)); err != nil {
+				return nil, err
+			}
+			sum = a + b
+		case okA || okB:
+			return nil, errAdd
+		default:
+			sum = runtime.Add(sum, next)
+		}
+	}
+	return sum, nil
 }
 
 func (w *work) matches(p ...any) (any, error) {

@@ -2,6 +2,7 @@ package fieldmap_test
 
 import (
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,26 +64,37 @@ func BenchmarkMap(b *testing.B) {
 	c, people, records := full(b)
 	var out fieldmap.Mapped
 	b.ReportAllocs()
-	n := 0
+	n, began := 0, cpu(b)
 	for b.Loop() {
 		for i := range people {
 			c.Map(people[i], &records[i], &out)
 		}
 		n += len(people)
 	}
-	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "people/s")
-	b.ReportMetric(float64(n)/b.Elapsed().Seconds()/perCore, "x-budget")
+	rate := float64(n) / (cpu(b) - began).Seconds()
+	b.ReportMetric(rate, "people/cpu-s")
+	b.ReportMetric(rate/perCore, "x-budget")
 }
 
 func BenchmarkKeys(b *testing.B) {
 	c, people, _ := full(b)
 	b.ReportAllocs()
-	n := 0
+	n, began := 0, cpu(b)
 	for b.Loop() {
 		for i := range people {
 			c.Keys(people[i])
 		}
 		n += len(people)
 	}
-	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "people/s")
+	b.ReportMetric(float64(n)/(cpu(b)-began).Seconds(), "people/cpu-s")
+}
+
+// cpu returns the processor time that this process has had: unlike the time that passes, it is the same on a busy machine.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
