@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
@@ -27,3 +28,6 @@ func slow(c *gateway.Config) { c.CallsPerSecond, c.CallBurst = 0.001, 5 }
 func withAuthorization(ctx context.Context, value string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "authorization", value)
 }
+
+// noConn leads nowhere.
+type noConn struct{ grpc.ClientConnInterface }
