@@ -274,3 +274,37 @@ func TestMapFields(t *testing.T) {
 	w.fails(t, 2, []string{"--catalog goes with"}, "map", "fields", "Lead", "--catalog")
 	contains(t, w.call(t, "map", "fields", "--filter", "zzz").errOut, "There are no such fields.")
 }
+
+// The field maps of a connection that has ended are its archive: they are read and compared as before, and go on in
+// another connection.
+func TestFieldMapsOutliveTheirConnection(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, simulator.Options{})
+	w.ok(t, "people", "import", w.people(t, sample.Options{People: 3}))
+	w.link(t)
+	w.ok(t, "map", "set", w.file(t, "second.yaml", strings.Replace(mapFile, "Member", "Student", 1)))
+	var shown struct {
+		ConnectionID string `json:"connection_id"`
+	}
+	if err := json.Unmarshal([]byte(w.ok(t, "map", "show", "--json")), &shown); err != nil {
+		t.Fatal(err)
+	}
+	id := shown.ConnectionID
+	w.ok(t, "unlink", "--yes")
+	if err := w.org.Close(); err != nil { // nobody may ask it
+		t.Fatal(err)
+	}
+	w.fails(t, 1, []string{"link"}, "map", "show")
+	if got := w.ok(t, "map", "export", "--connection", id, "--version", "1"); got != mapFile {
+		t.Errorf("version 1 is exported as %s", cmp.Diff(mapFile, got))
+	}
+	contains(t, w.ok(t, "map", "history", "--connection", id), "VERSION", "2", "1")
+	contains(t, w.ok(t, "map", "diff", "--connection", id), "Member  ->  Student")
+	names := strings.Fields(w.ok(t, "map", "export", "--connection", id, "--all", "--dir", filepath.Join(w.files, "archive")))
+	if len(names) != 2 {
+		t.Errorf("exported %v", names)
+	}
+	if r := w.call(t, "map", "rollback", "1", "--connection", id); r.code == 0 {
+		t.Errorf("a version was saved for a connection that has ended: %s", r.out)
+	}
+}
