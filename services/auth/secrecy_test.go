@@ -2,12 +2,9 @@ package auth_test
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,22 +15,6 @@ import (
 	"github.com/catalogsync/catalogsync/internal/testkit"
 	"github.com/catalogsync/catalogsync/services/auth"
 )
-
-// encodings are the ways in which a secret may be written down. Of base64 only the part is searched for that does not
-// depend on what stands around the secret.
-func encodings(s string) map[string][]byte {
-	found := map[string][]byte{
-		"plain": []byte(s), "hex": []byte(hex.EncodeToString([]byte(s))), "HEX": []byte(strings.ToUpper(hex.EncodeToString([]byte(s)))),
-		"query": []byte(url.QueryEscape(s)), "quoted": []byte(strings.Trim(fmt.Sprintf("%q", s), `"`)),
-	}
-	for shift := range 3 {
-		core := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + s))
-		found[fmt.Sprintf("base64+%d", shift)] = []byte(core[4 : len(core)-4])
-		core = base64.URLEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + s))
-		found[fmt.Sprintf("base64url+%d", shift)] = []byte(core[4 : len(core)-4])
-	}
-	return found
-}
 
 func TestSecretsStayInside(t *testing.T) {
 	t.Parallel()
@@ -97,7 +78,7 @@ func TestSecretsStayInside(t *testing.T) {
 		t.Error("the log holds nothing of what was done: the search proves nothing")
 	}
 	for _, canary := range []string{secret, "AQ0AQcanary"} {
-		for enc, needle := range encodings(canary) {
+		for enc, needle := range testkit.Encodings(canary) {
 			for place, content := range places {
 				if bytes.Contains(content, needle) {
 					t.Errorf("%s holds the secret %q as %s", place, canary, enc)

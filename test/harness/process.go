@@ -170,7 +170,7 @@ type tail struct {
 	buf bytes.Buffer
 }
 
-const tailBytes = 64 << 10
+const tailBytes = 1 << 20
 
 func (w *tail) Write(p []byte) (int, error) {
 	w.mu.Lock()
