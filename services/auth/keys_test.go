@@ -285,7 +285,7 @@ func TestABackupIsUselessWithoutItsKeyFile(t *testing.T) {
 			if len(secret) < 16 {
 				t.Fatalf("the %s is %q", what, secret)
 			}
-			for enc, needle := range encodings(secret) {
+			for enc, needle := range testkit.Encodings(secret) {
 				if bytes.Contains(content, needle) {
 					t.Errorf("%s holds the %s as %s", filepath.Base(path), what, enc)
 				}
