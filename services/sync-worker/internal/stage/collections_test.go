@@ -321,6 +321,34 @@ func TestCredentialsRefusedDuringCollections(t *testing.T) {
 	}
 }
 
+// An admin unlinks the connection in the middle: the run is cancelled, and ends though nobody can be asked any more.
+func TestUnlinkedDuringCollections(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, options{external: externalID})
+	k := w.planned(create, false, w.creates(500))
+	var calls atomic.Int64
+	w.wire.on(func(r *http.Request, org http.RoundTripper) (*http.Response, error) {
+		if r.Method == http.MethodPatch && calls.Add(1) == 2 {
+			w.org.ExpireSessions()
+			w.tokens.unlink()
+		}
+		return org.RoundTrip(r)
+	})
+	err := k.attempt(t.Context())
+	var drain *stage.Drain
+	if !errors.As(err, &drain) || drain.State != ledger.RunCancelled || drain.Code != stage.CodeUnlinked {
+		t.Fatalf("an unlinked connection is told as %v", err)
+	}
+	w.drain(drain.State, drain.Code)
+	codes := make(map[string]int)
+	for _, o := range w.outcomes(k.settle()) {
+		codes[o.GetCode()]++
+	}
+	if diff := cmp.Diff(map[string]int{"outcome_unknown": 400, "unlinked": 100}, codes); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A worker that was away for longer than its lease finds it lost before it sends anything.
 func TestLostLeaseSendsNothing(t *testing.T) {
 	t.Parallel()

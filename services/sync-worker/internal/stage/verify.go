@@ -26,7 +26,7 @@ const (
 // unverifiable reports whether the run was stopped in a way that leaves nobody to ask.
 func (w *work) unverifiable() bool {
 	d := w.drain.Load()
-	return d != nil && (d.State != ledger.RunCancelled || w.failed(2))
+	return d != nil && (d.State != ledger.RunCancelled || d.Code == CodeUnlinked || w.failed(2))
 }
 
 // verify compares written records with what Salesforce holds now, and says how their people ended.

@@ -38,6 +38,9 @@ func (s *tokens) GetAccessToken(_ context.Context, req *authv1.GetAccessTokenReq
 		s.absent--
 		return nil, errs.New(errs.Unavailable, "salesforce_unreachable", "The org answers HTTP 403 without an OAuth error.")
 	}
+	if s.gone {
+		return nil, errs.New(errs.Precondition, "unlinked", "The connection was unlinked.")
+	}
 	if s.refused {
 		return nil, errs.New(errs.Precondition, "needs_reconnect", "Salesforce refuses the credentials. Link the org again.")
 	}
@@ -51,6 +54,12 @@ func (s *tokens) refuse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refused = true
+}
+
+func (s *tokens) unlink() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
 }
 
 // wire sees every exchange with the org on its way.
