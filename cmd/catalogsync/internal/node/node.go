@@ -216,6 +216,11 @@ func operatorToken(path string) (string, error) {
 	return token, os.WriteFile(path, []byte(token+"\n"), 0o600)
 }
 
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
 // build makes the services with the same constructors as their own binaries.
 func (n *Node) build(ctx context.Context, o Options, b *bus.Bus, tel telemetry.Providers, conns map[string]*grpc.ClientConn) (map[string]service, error) {
 	origins := strings.Join(o.DevOrigins, ",")
@@ -225,6 +230,10 @@ func (n *Node) build(ctx context.Context, o Options, b *bus.Bus, tel telemetry.P
 	if o.runs("auth") {
 		cfg := auth.DefaultConfig()
 		cfg.KeyFile, cfg.CreateKeyFile, cfg.DevOrigins = filepath.Join(o.Data, "auth.key"), true, origins
+		cfg.AppClientID, cfg.AppClientSecret = o.AppClientID, o.AppClientSecret
+		if previous := cfg.KeyFile + ".previous"; exists(previous) {
+			cfg.PreviousKeyFile = previous
+		}
 		svc, err := auth.New(ctx, cfg, auth.Deps{Log: log("auth"), Bus: b, Telemetry: tel})
 		if err != nil {
 			return nil, err

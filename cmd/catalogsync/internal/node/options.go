@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/catalogsync/catalogsync/internal/bus"
+	"github.com/catalogsync/catalogsync/internal/config"
 	"github.com/catalogsync/catalogsync/internal/rpc"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
 	"github.com/catalogsync/catalogsync/services/gateway"
@@ -46,6 +47,9 @@ type Options struct {
 	Directory string
 	// DevOrigins are origins beside Salesforce's own that may be linked and called, such as a simulator's.
 	DevOrigins []string
+	// AppClientID and AppClientSecret are the installation's own app, for links by consent that name none.
+	AppClientID     string
+	AppClientSecret config.Secret
 	// MaxBytes is what streams and buckets together may take on disk.
 	MaxBytes int64
 	// Slots is how many tasks are worked on at once.
@@ -92,6 +96,8 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&o.HTTPListen, "http-listen", o.HTTPListen, "`address` of the API as JSON over HTTP")
 	fs.StringVar(&o.NATSListen, "nats-listen", o.NATSListen, "loopback `address` at which other processes reach the embedded NATS server; empty: none can")
 	fs.StringVar(&o.Directory, "directory", o.Directory, "`URL` of the store of people, such as postgres://...; SQLite in the data directory where empty")
+	fs.StringVar(&o.AppClientID, "app-client-id", o.AppClientID, "consumer `key` of the installation's own app, for link --web without --client-id")
+	config.SecretVar(fs, &o.AppClientSecret, "app-client-secret", "consumer secret of that app")
 	fs.Func("dev-origin", "for development only: a further `origin` that may be linked, such as http://127.0.0.1:8089 of a simulator; repeatable", func(v string) error {
 		o.DevOrigins = append(o.DevOrigins, v)
 		return nil
