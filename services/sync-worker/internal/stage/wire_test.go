@@ -23,6 +23,7 @@ type tokens struct {
 	mu      sync.Mutex
 	token   string
 	refused bool // Salesforce no longer takes the credentials
+	gone    bool // an admin has ended the connection
 	absent  int  // so many requests for another token are answered with trouble
 	again   int  // second refusals that were told
 }
