@@ -162,8 +162,8 @@ func org(c *authv1.Connection) string {
 	return c.GetOrgName() + " (" + c.GetOrgId() + ")"
 }
 
-// valid drops what is no text: protobuf takes none.
-func valid(s string) string { return strings.ToValidUTF8(s, "") }
+// valid replaces what is no text, which protobuf does not take.
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // refuse shows why a page cannot go on.
 func (p *Pages) refuse(w http.ResponseWriter, r *http.Request, err error) {
