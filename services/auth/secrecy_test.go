@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +52,7 @@ func TestSecretsStayInside(t *testing.T) {
 		_, err = p.conns.LinkConnection(as(t, "acme"), linkRequest("https://user:"+secret+"@acme.my.salesforce.com", secret))
 		note(err)
 	}
+	canaries := append(p.secretsOfOtherFlows(t, o, note), secret, "AQ0AQcanary")
 	list, err := p.conns.ListConnections(as(t, "acme"), &authv1.ListConnectionsRequest{})
 	note(err)
 	note(fmt.Errorf("%v", list))
@@ -77,7 +79,7 @@ func TestSecretsStayInside(t *testing.T) {
 	if !bytes.Contains(places["the log"], []byte("needs a reconnect")) {
 		t.Error("the log holds nothing of what was done: the search proves nothing")
 	}
-	for _, canary := range []string{secret, "AQ0AQcanary"} {
+	for _, canary := range canaries {
 		for enc, needle := range testkit.Encodings(canary) {
 			for place, content := range places {
 				if bytes.Contains(content, needle) {
@@ -86,6 +88,40 @@ func TestSecretsStayInside(t *testing.T) {
 			}
 		}
 	}
+}
+
+// secretsOfOtherFlows links by consent and with a signed key, well and badly, and returns what must not be found anywhere.
+func (p *process) secretsOfOtherFlows(t *testing.T, o *org, note func(error)) (canaries []string) {
+	const code, refresh = "aPrxCanaryOfTheCode==", "5Aep861CanaryOfTheRefreshToken"
+	o.set(func(o *org) {
+		o.script, o.change = nil, map[string]any{"scope": "api id refresh_token", "refresh_token": refresh}
+	})
+	for _, browser := range []string{"the browser", "another"} {
+		begun := p.begin(t, &authv1.BeginLinkRequest{Host: o.URL, ClientId: key, ClientSecret: secret})
+		u, err := url.Parse(p.openLink(t, begun.GetTicket(), "the browser"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := u.Query().Get("state")
+		link, err := p.finish(t, url.Values{"state": {state}, "code": {code}}, browser)
+		note(err)
+		if browser == "the browser" && link.GetState() != authv1.LinkState_LINK_STATE_LINKED {
+			t.Fatalf("link is %v", link)
+		}
+		_, err = p.finish(t, url.Values{"state": {state}, "code": {code}, "error": {"x " + code}, "error_description": {secret}}, browser)
+		note(err)
+		canaries = append(canaries, state[len(state)-43:], begun.GetTicket()[len(begun.GetTicket())-43:])
+	}
+	_, private := certificate(t)
+	_, err := p.conns.CreateSigningKey(as(t, "acme"), &authv1.CreateSigningKeyRequest{})
+	note(err)
+	for _, text := range []string{private, private[:400], "x" + private} {
+		_, err = p.conns.LinkConnection(as(t, "acme"), &authv1.LinkConnectionRequest{Host: o.URL, Credentials: &authv1.LinkConnectionRequest_JwtBearer{
+			JwtBearer: &authv1.JwtBearer{ClientId: key, Username: "u@acme.example", PrivateKeyPem: text},
+		}})
+		note(err)
+	}
+	return append(canaries, code, refresh, private[100:150])
 }
 
 func TestCredentialsOpenWithTheirKeyFileAlone(t *testing.T) {
