@@ -1,6 +1,8 @@
 package expression_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -278,6 +280,32 @@ func TestDomain(t *testing.T) {
 	} {
 		if got := expression.Domain(in); got != want {
 			t.Errorf("Domain(%s) = %q, want %q", strconv.Quote(in), got, want)
+		}
+	}
+}
+
+// The examples of the mapper's page can be saved.
+func TestExamplesOfThePage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(page), "### Expressions")
+	_, after, _ = strings.Cut(after, "\n```\n")
+	examples, _, found := strings.Cut(after, "\n```\n")
+	if !found || strings.Count(examples, "\n") < 4 {
+		t.Fatalf("there are no examples: %q", examples)
+	}
+	for example := range strings.Lines(examples) {
+		p, err := expression.Compile(strings.TrimSpace(example), fields)
+		if err != nil {
+			t.Errorf("%s: %v", example, err)
+			continue
+		}
+		p.Bind(personColumns, recordColumns, now)
+		if _, err := p.Eval(ada, record); err != nil {
+			t.Errorf("%s: %v", example, err)
 		}
 	}
 }

@@ -157,7 +157,8 @@ func (c *Mapper) column(i int, p *pair, from, person Row, record *Row, out *Mapp
 		if p.record >= 0 {
 			present = record.Values[p.record]
 		}
-		if p.when == WhenBlank && present != "" && !p.match {
+		// A record whose value is not told may have one.
+		if p.when == WhenBlank && (present != "" || p.record < 0) && !p.match {
 			out.leave(i)
 			return
 		}
@@ -173,7 +174,7 @@ func (c *Mapper) column(i int, p *pair, from, person Row, record *Row, out *Mapp
 	switch {
 	case value.text == "":
 		c.nothing(i, p, is, record != nil, out)
-	case p.when == WhenBlank && present != "": // of the match field, which had to be looked at
+	case p.when == WhenBlank && record != nil && (present != "" || p.record < 0): // of the match field, which had to be looked at
 		out.leave(i)
 	default:
 		if value.note != nil {
