@@ -338,10 +338,15 @@ func (f *follower) findRivals(ctx context.Context) error {
 const maxRevoked = 5000
 
 func (f *follower) rejectRival(ctx context.Context, x subject) error {
-	people := slices.Clone(f.rivals[xxhash.Sum64String(x.Record.GetId())])
+	record := x.Record.GetId()
+	people := slices.Clone(f.rivals[xxhash.Sum64String(record)])
 	slices.Sort(people)
+	if len(x.Others) > 0 {
+		// The record that was the person's stays the one by which the next run finds where it went.
+		x.Record, x.Others = &rowv1.Row{Id: x.Others[0]}, []string{record}
+	}
 	return f.d.reject(ctx, x, &mapperv1.Problem{Code: plan.CodeClaimedBySeveral, Message: fmt.Sprintf(
-		"People %s would all land on record %s; keep one of them, or give each a record of their own.", plan.List(people), x.Record.GetId())})
+		"People %s would all land on record %s; keep one of them, or give each a record of their own.", plan.List(people), record)})
 }
 
 // decideAll makes the plan of everybody who was lost.
