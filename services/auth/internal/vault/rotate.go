@@ -38,8 +38,8 @@ const (
 	atOnce = 16
 	// settle is the default of Rotator.Settle.
 	settle = 20 * time.Second
-	// resumeEvery is how often [Rotator.Run] looks for a rotation that nobody works on.
-	resumeEvery = 15 * time.Second
+	// look is the default of Rotator.Look.
+	look = 15 * time.Second
 )
 
 // Progress is how far a rotation has come.
@@ -68,6 +68,8 @@ type Rotator struct {
 	Log   *slog.Logger
 	// Settle is how long a value may be on its way to the store after it was sealed; 20 s when zero.
 	Settle time.Duration
+	// Look is how often [Rotator.Run] looks for a rotation that nobody works on; 15 s when zero.
+	Look time.Duration
 }
 
 // Rotate replaces the key and returns when the old ones are deleted. With resumeOnly it only goes on with a rotation that
@@ -375,7 +377,11 @@ func sealedIn(record json.RawMessage) (found []sealedText) {
 
 // Run goes on with rotations that were cut off, until ctx ends. One that moves is somebody else's.
 func (r *Rotator) Run(ctx context.Context) error {
-	t := time.NewTicker(resumeEvery)
+	every := r.Look
+	if every <= 0 {
+		every = look
+	}
+	t := time.NewTicker(every)
 	defer t.Stop()
 	type sight struct {
 		revision uint64

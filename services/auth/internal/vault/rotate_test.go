@@ -422,6 +422,39 @@ func TestNoRotationWhileTheKeyFileChanges(t *testing.T) {
 	s.check() // by a process that has the old key alone
 }
 
+// TestRotationsGoOnByThemselves leaves one half done, and a process running.
+func TestRotationsGoOnByThemselves(t *testing.T) {
+	t.Parallel()
+	s := newSafe(t, 50)
+	before := s.check()
+	n := 0
+	err := s.rotator(s.process(), time.Millisecond).Rotate(t.Context(), false, func(vault.Progress) error {
+		if n++; n == 3 { // a new key is the primary one, and some values are sealed by it
+			return errKilled
+		}
+		return nil
+	})
+	if !errors.Is(err, errKilled) || len(s.sealers()) != 2 {
+		t.Fatalf("it was to stop half way: %v, sealed by %v", err, s.sealers())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	r := s.rotator(s.process(), time.Millisecond)
+	r.Look = 20 * time.Millisecond
+	go func() { done <- r.Run(ctx) }()
+	testkit.Eventually(t, 20*time.Second, func() error {
+		if ids := s.sealers(); len(ids) != 1 || ids[before] > 0 {
+			return fmt.Errorf("values are sealed by %v", ids)
+		}
+		return nil
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	s.check()
+}
+
 func TestValuesStayJSON(t *testing.T) {
 	t.Parallel()
 	s := newSafe(t, 1)
