@@ -142,10 +142,22 @@ func (x *Tenant) Link(t testing.TB, org *simulator.Server) *authv1.Connection {
 	return res.GetConnection()
 }
 
-// SaveMap saves the field map that the tests use for an object; externalID may be empty.
+// unguarded lets every run go on: tests change whole files at once, and are about something else.
+func unguarded() *mapperv1.Guards {
+	none := &mapperv1.Brake{Share: -1}
+	return &mapperv1.Guards{Creates: none, Clears: none, Deactivations: none, AllowEmptySource: true, LeastPeople: 0.001}
+}
+
+// SaveMap saves the field map that the tests use for an object, without guards; externalID may be empty.
 func (x *Tenant) SaveMap(t testing.TB, object, externalID string) *mapperv1.FieldMap {
 	t.Helper()
-	fm := &mapperv1.FieldMap{Object: object, ExternalIdField: externalID}
+	return x.SaveGuardedMap(t, object, externalID, unguarded())
+}
+
+// SaveGuardedMap is SaveMap with guards.
+func (x *Tenant) SaveGuardedMap(t testing.TB, object, externalID string, guards *mapperv1.Guards) *mapperv1.FieldMap {
+	t.Helper()
+	fm := &mapperv1.FieldMap{Object: object, ExternalIdField: externalID, Guards: guards}
 	for _, p := range Pairs(object) {
 		fm.Pairs = append(fm.Pairs, &mapperv1.Pair{Source: p[0], Target: p[1]})
 	}
