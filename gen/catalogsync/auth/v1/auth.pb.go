@@ -292,7 +292,7 @@ type Connection struct {
 	Purpose Purpose `protobuf:"varint,13,opt,name=purpose,proto3,enum=catalogsync.auth.v1.Purpose" json:"purpose,omitempty"`
 	// Companies to which the data of a source belongs.
 	CompanyNames []string `protobuf:"bytes,14,rep,name=company_names,json=companyNames,proto3" json:"company_names,omitempty"`
-	// Name of the org, as Salesforce has it; empty where it may not be read.
+	// My Domain host of the org, by which people know it; empty where it has none or does not tell.
 	OrgName string `protobuf:"bytes,15,opt,name=org_name,json=orgName,proto3" json:"org_name,omitempty"`
 	// E-mail of the connected user, which may differ from the username.
 	UserEmail string `protobuf:"bytes,16,opt,name=user_email,json=userEmail,proto3" json:"user_email,omitempty"`
