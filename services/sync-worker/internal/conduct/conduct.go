@@ -234,9 +234,8 @@ func (c *conductor) applyTasks() []ledger.Task {
 		total        int64
 	}{
 		{rows.KindCreates, "", n.Creates},
-		{rows.KindUpdates, "", n.Updates - n.ContactUpdates - n.Undeletes},
+		{rows.KindUpdates, "", n.Updates - n.ContactUpdates},
 		{rows.KindContactUpdates, "Contact", n.ContactUpdates},
-		{rows.KindUndeletes, "", n.Undeletes},
 		{rows.KindLeavers, "", n.Deactivations},
 		{rows.KindDeletes, "", n.Deletes},
 	} {
@@ -356,7 +355,7 @@ func (c *conductor) gate() {
 	}
 	c.run.VerifyParts = int((n.Creates + n.Updates + PartRows - 1) / PartRows)
 	p.Hash = fmt.Sprintf("%016x", hash)
-	forecast(p, []int64{n.Creates, n.Updates - n.ContactUpdates - n.Undeletes, n.ContactUpdates, n.Undeletes, n.Deactivations, n.Deletes},
+	forecast(p, []int64{n.Creates, n.Updates - n.ContactUpdates, n.ContactUpdates, n.Deactivations, n.Deletes},
 		n.Creates+n.Updates, c.lim)
 	c.run.Plan = p
 }

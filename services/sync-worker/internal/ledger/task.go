@@ -280,11 +280,10 @@ type Counts struct {
 	ForeignRecords int64 `json:"foreign_records,omitempty"`
 	// Deleted are people whose record an undo deleted.
 	Deleted int64 `json:"deleted,omitempty"`
-	// What is planned, one row per change. Updates holds undeletes too; Deletes are of an undo.
-	Creates   int64 `json:"creates,omitempty"`
-	Updates   int64 `json:"updates,omitempty"`
-	Undeletes int64 `json:"undeletes,omitempty"`
-	Deletes   int64 `json:"deletes,omitempty"`
+	// What is planned, one row per change. Deletes are of an undo.
+	Creates int64 `json:"creates,omitempty"`
+	Updates int64 `json:"updates,omitempty"`
+	Deletes int64 `json:"deletes,omitempty"`
 	// Left are people that the first wave of the plan could not place.
 	Left int64 `json:"left,omitempty"`
 	// Lost are people for the follow stage, Pending those for the references stage.
@@ -324,7 +323,6 @@ func (c *Counts) Add(o Counts) {
 	c.Deleted += o.Deleted
 	c.Creates += o.Creates
 	c.Updates += o.Updates
-	c.Undeletes += o.Undeletes
 	c.Deletes += o.Deletes
 	c.Left += o.Left
 	c.Lost += o.Lost

@@ -127,7 +127,7 @@ type Changes struct {
 // NewChanges returns a writer of changes of the run's object, of one action.
 func NewChanges(p *Publisher, action syncv1.Action, columns []string) *Changes {
 	kind := map[syncv1.Action]string{
-		syncv1.Action_ACTION_UPDATE: KindUpdates, syncv1.Action_ACTION_DELETE: KindDeletes, syncv1.Action_ACTION_UNDELETE: KindUndeletes,
+		syncv1.Action_ACTION_UPDATE: KindUpdates, syncv1.Action_ACTION_DELETE: KindDeletes,
 	}[action]
 	if kind == "" {
 		kind = KindCreates

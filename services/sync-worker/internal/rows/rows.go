@@ -52,8 +52,6 @@ const (
 	KindUpdates = "updates"
 	// KindContactUpdates are planned updates of the Contacts that Leads became.
 	KindContactUpdates = "contact_updates"
-	// KindUndeletes take records out of the recycle bin and update them.
-	KindUndeletes = "undeletes"
 	// KindLeavers are updates that flag leavers: they belong to nobody of the snapshot, so nobody ends by them.
 	KindLeavers = "leavers"
 	// KindDeletes delete records.
@@ -63,7 +61,7 @@ const (
 )
 
 // ChangeKinds are the kinds of planned changes, in the order in which they are applied.
-var ChangeKinds = []string{KindCreates, KindUpdates, KindContactUpdates, KindUndeletes, KindLeavers, KindDeletes}
+var ChangeKinds = []string{KindCreates, KindUpdates, KindContactUpdates, KindLeavers, KindDeletes}
 
 // ErrCorrupt: what the bus holds is not what a settled task wrote.
 var ErrCorrupt = errors.New("rows: a batch differs from its settle record")
