@@ -43,6 +43,10 @@ func TestOperationsPageIsTrue(t *testing.T) {
 	for _, m := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(string(page), -1) {
 		said := m[1]
 		switch {
+		case strings.HasPrefix(said, "--"): // of the command line
+			if f, _, _ := strings.Cut(said[2:], " "); !strings.Contains(code, `"`+f+`"`) {
+				t.Errorf("no command has a flag --%s", f)
+			}
 		case flag.MatchString(said):
 			if f := flag.FindStringSubmatch(said)[1]; !slices.Contains(known, f) {
 				t.Errorf("no service has a flag -%s", f)
@@ -51,7 +55,7 @@ func TestOperationsPageIsTrue(t *testing.T) {
 			if !strings.Contains(code, `"`+said+`"`) {
 				t.Errorf("there is no metric %s", said)
 			}
-		case strings.Contains(said, " ") && !strings.ContainsAny(said, "$/=<") && !regexp.MustCompile(`^(catalogsync|docker|chmod) `).MatchString(said):
+		case strings.Contains(said, " ") && !strings.ContainsAny(said, "$/=<>") && !regexp.MustCompile(`^(catalogsync|docker|chmod) `).MatchString(said):
 			for part := range strings.SplitSeq(said, "...") {
 				if part = strings.Trim(part, ": "); !strings.Contains(code, part) {
 					t.Errorf("nothing says %q", part)
