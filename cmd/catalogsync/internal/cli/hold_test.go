@@ -1,12 +1,15 @@
 package cli_test
 
 import (
+	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/catalogsync/catalogsync/internal/sample"
+	"github.com/catalogsync/catalogsync/internal/testkit"
 	"github.com/catalogsync/catalogsync/simulator"
 )
 
@@ -213,4 +216,28 @@ func TestDrift(t *testing.T) {
 	if w.org.EffectCount() != before {
 		t.Error("a run whose match key is gone wrote something")
 	}
+}
+
+// Others have used the org's API calls up: the plan says so, the run waits and says for what, and it can be cancelled. None
+// of its people is lost.
+func TestRunWaitsForTheAllocation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, simulator.Options{DailyLimit: 1000})
+	w.ok(t, "people", "import", w.people(t, sample.Options{People: 30, Seed: 1}))
+	w.link(t)
+	contains(t, w.ok(t, "plan"), "Forecast: 2 API calls", "Of our share of 200,")
+	w.org.SetAPIUsed(900)
+	id := lines[run](t, w.ok(t, "run", "--watch=false", "--json"))[0].ID
+	testkit.Eventually(t, time.Minute, func() error {
+		if out := w.ok(t, "runs", "show", id); !strings.Contains(out, "so that others can still work") {
+			return errors.New("the run does not say that it waits for API calls")
+		}
+		return nil
+	})
+	if w.org.Count("Contact") != 0 {
+		t.Error("it wrote all the same")
+	}
+	w.ok(t, "runs", "cancel", id)
+	w.fails(t, 5, []string{"was cancelled"}, "runs", "watch", id)
+	w.org.SetAPIUsed(0)
 }
