@@ -109,13 +109,17 @@ type maps struct {
 	*peers
 }
 
-func (m maps) GetFieldMap(context.Context, *mapperv1.GetFieldMapRequest, ...grpc.CallOption) (*mapperv1.GetFieldMapResponse, error) {
+func (m maps) GetFieldMap(_ context.Context, req *mapperv1.GetFieldMapRequest, _ ...grpc.CallOption) (*mapperv1.GetFieldMapResponse, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.object == "" {
 		return nil, errs.New(errs.NotFound, "no_field_map", "none")
 	}
-	return &mapperv1.GetFieldMapResponse{FieldMap: &mapperv1.FieldMap{Object: m.object, Version: 7}}, nil
+	version := req.GetVersion()
+	if version == 0 {
+		version = 7
+	}
+	return &mapperv1.GetFieldMapResponse{FieldMap: &mapperv1.FieldMap{Object: m.object, Version: version}}, nil
 }
 
 func (p *peers) set(fn func(*peers)) {
