@@ -48,7 +48,7 @@ func TestNobodySharesARecordWhateverHappens(t *testing.T) {
 				checkShared(rt, all)
 				second := p.start(&syncv1.StartRunRequest{PlanOnly: true})
 				if pl := second.GetPlan(); pl.GetCreates()+pl.GetUpdates()+pl.GetDeactivations() != 0 {
-					rt.Errorf("round %d: the plan after run %s is %v: %v", round, run.GetId(), pl, p.changes(second))
+					rt.Errorf("round %d: after run %s, in which people ended %v, the plan is %v: %v", round, run.GetId(), all, pl, p.changes(second))
 				}
 				var alive []string
 				for r := range p.org.Records("Contact") {

@@ -130,6 +130,12 @@ func TestPoliciesForSeveralMatches(t *testing.T) {
 			if j.Record.GetId() != x.want || (x.want == "") != (j.Verdict == plan.Refused && len(j.Others) == len(x.records)) {
 				t.Errorf("%s: %v %s, others %v", name, j.Verdict, j.Record.GetId(), j.Others)
 			}
+			// The record that an earlier run wrote is the person's, whatever the policy.
+			mine := policy
+			mine.Known = map[string]string{"p1": x.records[0].Row.GetId()}
+			if j := plan.Join(wave, mine, []plan.Keyed{keyed("k", "p1")}, x.records).People[0]; j.Record.GetId() != mine.Known["p1"] {
+				t.Errorf("%s: %v %s, and the record that is known is %s", name, j.Verdict, j.Record.GetId(), mine.Known["p1"])
+			}
 			// Two people with several records are both refused, whatever the policy.
 			for _, j := range plan.Join(wave, policy, []plan.Keyed{keyed("k", "p1"), keyed("k", "p2")}, x.records).People {
 				if j.Verdict != plan.Refused {

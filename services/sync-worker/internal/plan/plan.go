@@ -94,10 +94,17 @@ type Policy struct {
 	Created, Owner, Converted int
 	// OwnerID is whose record [Owner] takes, 18 characters.
 	OwnerID string
+	// Known are the records that earlier runs wrote, by person. Such a one is the person's, whatever else matches.
+	Known map[string]string
 }
 
-// pick chooses one of several records; nil where the policy refuses.
-func (p Policy) pick(found []*rowv1.Row) *rowv1.Row {
+// pick chooses one of several records for a person; nil where the policy refuses.
+func (p Policy) pick(person string, found []*rowv1.Row) *rowv1.Row {
+	if known := p.Known[person]; known != "" {
+		if at := slices.IndexFunc(found, func(r *rowv1.Row) bool { return r.GetId() == known }); at >= 0 {
+			return found[at]
+		}
+	}
 	if p.Converted >= 0 {
 		// What was converted is history: it is no rival of a record that lives.
 		alive := slices.DeleteFunc(slices.Clone(found), func(r *rowv1.Row) bool { return Cell(r, p.Converted).Text == "true" })
@@ -159,6 +166,8 @@ type Result struct {
 	People []Joined
 	// Unclaimed is the number of records that no person was joined to.
 	Unclaimed int64
+	// Contested are people whom several records match. Which of them is known to be theirs is worth asking.
+	Contested []string
 }
 
 // Join joins the people of a part with its records.
@@ -186,7 +195,8 @@ func Join(wave Wave, policy Policy, people, records []Keyed) Result {
 		}
 		all := found
 		if len(found) > 1 {
-			if one := policy.pick(found); one != nil {
+			res.Contested = append(res.Contested, p.Row.GetId())
+			if one := policy.pick(p.Row.GetId(), found); one != nil {
 				found = []*rowv1.Row{one}
 			}
 		}

@@ -89,9 +89,9 @@ func (d *decider) recall(ctx context.Context, tasks []ledger.Task, people []plan
 	if len(ids) == 0 {
 		return nil
 	}
-	known, err := d.w.Directory.KnownRecords(ctx, d.w.run.Tenant, d.w.run.ConnectionID, ids)
+	known, err := d.w.knownRecords(ctx, ids)
 	if err != nil {
-		return fmt.Errorf("read which records earlier runs wrote: %w", err)
+		return err
 	}
 	for i := range people {
 		if people[i].Verdict == plan.New {
@@ -113,6 +113,15 @@ func (d *decider) recall(ctx context.Context, tasks []ledger.Task, people []plan
 		}
 	}
 	return err
+}
+
+// knownRecords are the records that earlier runs wrote for people.
+func (w *work) knownRecords(ctx context.Context, people []string) (map[string]string, error) {
+	known, err := w.Directory.KnownRecords(ctx, w.run.Tenant, w.run.ConnectionID, people)
+	if err != nil {
+		return nil, fmt.Errorf("read which records earlier runs wrote: %w", err)
+	}
+	return known, nil
 }
 
 // lose hands a person to the follow stage.

@@ -47,7 +47,14 @@ func (w *work) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	joined := plan.Join(wave, s.policy(), people, records)
+	policy := s.policy()
+	joined := plan.Join(wave, policy, people, records)
+	if len(joined.Contested) > 0 {
+		if policy.Known, err = w.knownRecords(ctx, joined.Contested); err != nil {
+			return err
+		}
+		joined = plan.Join(wave, policy, people, records)
+	}
 	if wave == plan.ByExternalID {
 		d.n.ForeignRecords = joined.Unclaimed
 	}
