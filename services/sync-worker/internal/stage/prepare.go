@@ -55,6 +55,7 @@ func (w *work) prepare(ctx context.Context) error {
 	if snap.SeveralMatchesOwnerId, err = w.owner(ctx, org, snap.GetFieldMap().GetIdentity()); err != nil {
 		return err
 	}
+	snap.Related = slim(snap.GetRelated())
 	s := newSnapshot(snap)
 	ranges, people, err := w.ranges(ctx)
 	if err != nil {
@@ -116,6 +117,16 @@ func (w *work) describeRelated(ctx context.Context, org *salesforce.Client, m *m
 		all = append(all, DescribeProto(d))
 	}
 	return all, nil
+}
+
+// slim leaves out of describes what the run does not read: they are kept in one record.
+func slim(all []*salesforcev1.ObjectDescribe) []*salesforcev1.ObjectDescribe {
+	for _, d := range all {
+		for _, f := range d.GetFields() {
+			f.Label, f.PicklistValues, f.PicklistLabels = "", nil, nil
+		}
+	}
+	return all
 }
 
 // checkDrift asks what stands against the field map in today's org. What concerns single pairs stops them and is noted;
