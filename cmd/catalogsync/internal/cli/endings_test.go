@@ -306,7 +306,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("serve ends with %+v", r)
 	}
 	contains(t, out.String(), "catalogsync is ready", dir, "operator.token")
-	if taken := call(t.Context(), nil, nil, "serve", "--data", t.TempDir(), "--listen", "256.0.0.1:1"); taken.code != 1 || !strings.Contains(taken.errOut, "-listen") {
+	if taken := call(t.Context(), nil, nil, "serve", "--data", t.TempDir(), "--insecure", "--listen", "256.0.0.1:1"); taken.code != 1 || !strings.Contains(taken.errOut, "-listen") {
 		t.Errorf("an address that does not exist: %+v", taken)
 	}
 	if logs := fmt.Sprint(second.errOut, status.errOut); strings.Contains(logs, strings.TrimSpace(made.out)) {
