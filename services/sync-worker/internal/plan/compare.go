@@ -1,9 +1,10 @@
 package plan
 
 import (
+	"slices"
+
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
 	rowv1 "github.com/catalogsync/catalogsync/gen/catalogsync/row/v1"
-	"slices"
 )
 
 // Value is one cell: text, null or absent.

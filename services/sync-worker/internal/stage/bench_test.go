@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -32,8 +31,16 @@ const partRows = 10_000
 
 // benchPairs are the pairs of the benchmark's field map.
 var benchPairs = [][2]string{
-	{"id", externalID}, {"last_name", "LastName"}, {"email", "Email"}, {"first_name", "FirstName"}, {"title", "Title"},
-	{"phone", "Phone"}, {"mobile_phone", "MobilePhone"}, {"department", "Department"}, {"city", "MailingCity"}, {"postal_code", "MailingPostalCode"},
+	{"id", externalID},
+	{"last_name", "LastName"},
+	{"email", "Email"},
+	{"first_name", "FirstName"},
+	{"title", "Title"},
+	{"phone", "Phone"},
+	{"mobile_phone", "MobilePhone"},
+	{"department", "Department"},
+	{"city", "MailingCity"},
+	{"postal_code", "MailingPostalCode"},
 }
 
 // planning is a run of many parts whose people and records lie ready.
@@ -49,7 +56,7 @@ type planning struct {
 }
 
 func newPlanning(b *testing.B, external string) *planning {
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	plain := testkit.Bus(b)
 	p := &planning{b: b, bus: rowstest.Store(plain)}
 	if err := plain.EnsureStreams(b.Context(), event.Streams(event.DefaultRetention())...); err != nil {

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+
 	"google.golang.org/protobuf/proto"
 
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
