@@ -205,34 +205,32 @@ func TestRotationsUnderLoad(t *testing.T) {
 	var reads, writes atomic.Int64
 	for p := range 3 {
 		v := s.process()
-		for range 2 {
-			wg.Go(func() {
-				for n := 0; ; n++ {
-					select {
-					case <-stop:
-						return
-					default:
-					}
-					if i := rand.N(s.n); p == 0 && n%8 == 0 {
-						if err := s.write(v, i); err != nil {
-							t.Errorf("write: %v", err)
-							return
-						}
-						writes.Add(1)
-					} else if err := s.read(v, i); err != nil {
-						t.Errorf("read: %v", err)
-						return
-					}
-					reads.Add(1)
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
 				}
-			})
-		}
+				if i := rand.N(s.n); p == 0 && n%8 == 0 {
+					if err := s.write(v, i); err != nil {
+						t.Errorf("write: %v", err)
+						return
+					}
+					writes.Add(1)
+				} else if err := s.read(v, i); err != nil {
+					t.Errorf("read: %v", err)
+					return
+				}
+				reads.Add(1)
+			}
+		})
 	}
 	killed := 0
 	for range rotations {
 		for began := false; ; began = true {
 			left := 1 + rand.N(50)
-			err := s.rotator(s.process(), 300*time.Millisecond).Rotate(t.Context(), began, func(vault.Progress) error {
+			err := s.rotator(s.process(), 600*time.Millisecond).Rotate(t.Context(), began, func(vault.Progress) error {
 				if left--; left == 0 {
 					return errKilled
 				}

@@ -341,3 +341,37 @@ func TestFirstStartsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestTheKeyFileIsReplaced(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old, next, other := filepath.Join(dir, "old"), filepath.Join(dir, "new"), filepath.Join(dir, "other")
+	s := &shelf{}
+	sealed := seal(t, open(t, s, old))
+	open(t, &shelf{}, next)
+	open(t, &shelf{}, other)
+	load := func(f vault.Files) error {
+		v, err := vault.LoadFiles(t.Context(), s, f)
+		if err == nil {
+			_, err = v.Open(sealed, label)
+		}
+		return err
+	}
+	for _, tc := range []struct {
+		f    vault.Files
+		want string // in the error; empty: none
+	}{
+		{vault.Files{Key: next}, "is not the one that wrapped"},
+		{vault.Files{Key: next, Previous: other}, "neither key file"},
+		{vault.Files{Key: next, Previous: filepath.Join(dir, "none")}, "the previous key file"},
+		{vault.Files{Key: next, Previous: old}, ""},
+		{vault.Files{Key: old}, ""}, // a process that was not started anew yet
+		{vault.Files{Key: next}, ""},
+		{vault.Files{Key: old}, "is not the one that wrapped"},
+	} {
+		err := load(tc.f)
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("with %+v the error is %v, want %q", tc.f, err, tc.want)
+		}
+	}
+}
