@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
 	"github.com/catalogsync/catalogsync/internal/salesforce"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/ledger"
@@ -379,52 +377,6 @@ func (a *applier) upload(ctx context.Context, out io.Writer, res results) (int64
 		return 0, err
 	}
 	return csv.Rows(), csv.Flush()
-}
-
-// chunkRows is what Salesforce saves together of a Bulk job, and with that what locks its parents together.
-const chunkRows = 10_000
-
-// byParent hands the task's changes to fn like each, but those of one parent next to each other: in two chunks of a job,
-// which are saved at the same time, they would lock each other out. It reads the changes once for each chunk, and holds
-// one at a time.
-func (a *applier) byParent(ctx context.Context, fn func(*eventv1.PlannedChange) error) error {
-	if !a.hasParents() {
-		return a.each(ctx, fn)
-	}
-	buckets := uint64(max(1, (a.w.task.Input.Rows+chunkRows-1)/chunkRows))
-	for bucket := range buckets {
-		var family []*eventv1.PlannedChange
-		flush := func() error {
-			a.groupByParent(family)
-			for _, c := range family {
-				if err := fn(c); err != nil {
-					return err
-				}
-			}
-			family = family[:0]
-			return nil
-		}
-		err := a.each(ctx, func(c *eventv1.PlannedChange) error {
-			parent := a.parent(c)
-			switch {
-			case parent == "" && bucket == 0:
-				return fn(c)
-			case parent == "" || xxhash.Sum64String(parent)%buckets != bucket:
-				return nil
-			}
-			if family = append(family, c); len(family) < 2*chunkRows {
-				return nil
-			}
-			return flush()
-		})
-		if err == nil {
-			err = flush()
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // conclude says how every row ended and settles the task.
