@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"bytes"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -173,11 +174,27 @@ func TestReconnect(t *testing.T) {
 	if got := p.connection(t, "acme", ""); got.GetOrgId() != orgA || got.GetClientId() != "3MVG9second" {
 		t.Errorf("connection is %v", got)
 	}
-	for id, reason := range map[string]string{"con_none": "no_such_connection"} {
-		req.ConnectionId = id
-		_, err = p.conns.LinkConnection(as(t, "acme"), req)
-		wantError(t, err, errs.NotFound, reason)
+	z.set(func(o *org) { o.change = map[string]any{"scope": "api id refresh_token", "refresh_token": "5Aep861other"} })
+	begun := p.begin(t, &authv1.BeginLinkRequest{ConnectionId: c.GetId(), Host: z.URL, ClientId: key, ClientSecret: secret})
+	u, err := url.Parse(p.openLink(t, begun.GetTicket(), "browser"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	link, err := p.finish(t, url.Values{"state": {u.Query().Get("state")}, "code": {"aPrx"}}, "browser")
+	if err != nil || link.GetError() != "other_org" || !strings.Contains(link.GetErrorDescription(), orgA) || !strings.Contains(link.GetErrorDescription(), orgB) {
+		t.Errorf("consent for another org: %v, %v", link, err)
+	}
+	z.set(func(o *org) {
+		if len(o.revoked) != 1 || o.revoked[0] != "5Aep861other" {
+			t.Errorf("%d tokens of the other org are given back", len(o.revoked))
+		}
+	})
+	if got := p.connection(t, "acme", ""); got.GetOrgId() != orgA || got.GetClientId() != "3MVG9second" {
+		t.Errorf("connection is %v", got)
+	}
+	req.ConnectionId = "con_none"
+	_, err = p.conns.LinkConnection(as(t, "acme"), req)
+	wantError(t, err, errs.NotFound, "no_such_connection")
 }
 
 func TestReplaceOrg(t *testing.T) {
