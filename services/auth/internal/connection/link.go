@@ -4,16 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/store"
+	"github.com/catalogsync/catalogsync/internal/telemetry"
 )
 
 // attempts bounds how often Link starts over because somebody else changed the tenant's connections.
 const attempts = 10
+
+// discardTimeout bounds how long a link that failed is cleared away.
+const discardTimeout = 5 * time.Second
 
 // Terms are what an admin says of a link beside the credentials.
 type Terms struct {
@@ -35,9 +40,15 @@ type Outcome struct {
 // decided here; empty names are taken from the connection that is there. A live connection to the same org for the same
 // purpose keeps its id and gets the new credentials. A tenant that writes to another org is refused, unless the terms
 // name that org: its connection is then unlinked in the same step.
-func (s *Store) Link(ctx context.Context, c Connection, creds Credentials, terms Terms) (Outcome, error) {
+func (s *Store) Link(ctx context.Context, c Connection, creds Credentials, terms Terms) (linked Outcome, err error) {
+	c.ID = newID() // should it be a new one: the same each time, so that what an attempt leaves behind is found again
+	defer func() {
+		if linked.Connection.ID != c.ID {
+			s.discard(ctx, c)
+		}
+	}()
 	for range attempts {
-		linked, err := s.link(ctx, c, creds, terms)
+		linked, err = s.link(ctx, c, creds, terms)
 		if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrExists) {
 			continue
 		}
@@ -48,6 +59,20 @@ func (s *Store) Link(ctx context.Context, c Connection, creds Credentials, terms
 		return linked, nil
 	}
 	return Outcome{}, errs.New(errs.Conflict, "linking_at_once", "tenant %s is being linked by several callers at once: try again", c.Tenant)
+}
+
+// discard deletes the credentials of a connection that did not come to be: nobody would find them when the org is
+// unlinked.
+func (s *Store) discard(ctx context.Context, c Connection) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
+	defer cancel()
+	_, err := s.Find(ctx, c.Tenant, c.ID)
+	if errs.KindOf(err) == errs.NotFound {
+		err = s.Erase(ctx, c)
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "credentials of a link that failed not deleted", slog.String(telemetry.KeyConnection, c.ID), telemetry.Err(err))
+	}
 }
 
 // Check says what Link would say of the terms, as far as it can be known before the org has answered.
@@ -88,9 +113,9 @@ func (s *Store) link(ctx context.Context, c Connection, creds Credentials, terms
 		rec = rec.with(old, gone)
 		linked.Replaced = &gone
 	}
-	c.ID, c.CredentialVersion = newID(), 1
+	before := Connection{ID: c.ID}
 	if place >= 0 {
-		before := rec.Connections[place]
+		before = rec.Connections[place]
 		c.ID, c.Purpose = before.ID, before.Purpose
 		if c.Name == "" {
 			c.Name = before.Name
@@ -98,9 +123,9 @@ func (s *Store) link(ctx context.Context, c Connection, creds Credentials, terms
 		if len(c.CompanyNames) == 0 {
 			c.CompanyNames = before.CompanyNames
 		}
-		if c.CredentialVersion, err = s.nextVersion(ctx, before); err != nil {
-			return Outcome{}, err
-		}
+	}
+	if c.CredentialVersion, err = s.nextVersion(ctx, before); err != nil {
+		return Outcome{}, err
 	}
 	if c.Name == "" {
 		c.Name = "Salesforce"
