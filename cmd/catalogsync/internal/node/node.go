@@ -260,7 +260,7 @@ func (n *Node) build(ctx context.Context, o Options, b *bus.Bus, tel telemetry.P
 	if o.runs("sync-worker") {
 		cfg := syncworker.DefaultConfig()
 		cfg.OneProcess, cfg.DevOrigins, cfg.Slots = o.whole(), origins, o.Slots
-		cfg.MaxBytes = o.MaxBytes / 10 * 8 // the rest is for the other services' buckets and dead letters
+		cfg.MaxBytes = o.MaxBytes - othersBytes
 		if cfg.Directory = o.Directory; o.Directory == "" {
 			cfg.Directory = "sqlite:" + filepath.Join(o.Data, "people.db")
 		}

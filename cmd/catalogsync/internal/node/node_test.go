@@ -29,6 +29,23 @@ func options(t *testing.T, origin string) node.Options {
 	return o
 }
 
+// The least that may be given to NATS is enough for every stream and bucket.
+func TestTheLeastDiskIsEnough(t *testing.T) {
+	o := options(t, "http://127.0.0.1:1")
+	o.MaxBytes = 4 << 30
+	n, err := node.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Error(err)
+	}
+	o.MaxBytes--
+	if _, err := node.Start(t.Context(), o); err == nil || !strings.Contains(err.Error(), "-max-bytes") {
+		t.Errorf("with less: %v", err)
+	}
+}
+
 // Everything in one process: import, link, map, run; stop, start again, and nothing is forgotten.
 func TestNode(t *testing.T) {
 	org, err := simulator.Start(simulator.Options{ExternalIDFields: []string{"Contact.CatalogUserId__c"}})

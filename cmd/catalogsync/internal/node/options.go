@@ -65,6 +65,13 @@ type Options struct {
 	Telemetry telemetry.Providers
 }
 
+const (
+	// othersBytes is what NATS keeps for the audit log, dead letters and the buckets of all services but the sync-worker.
+	othersBytes = 5 << 29
+	// leastBytes leaves the sync-worker something.
+	leastBytes = 4 << 30
+)
+
 // DefaultOptions returns the settings that nobody has to think about.
 func DefaultOptions() Options {
 	return Options{
@@ -115,8 +122,8 @@ func (o Options) Validate() error {
 	if o.Data == "" {
 		problems = append(problems, errors.New("-data is empty: name a directory"))
 	}
-	if o.MaxBytes < 256<<20 {
-		problems = append(problems, fmt.Errorf("-max-bytes is %d: give at least %d (256 MiB)", o.MaxBytes, 256<<20))
+	if o.MaxBytes < leastBytes {
+		problems = append(problems, fmt.Errorf("-max-bytes is %d: give at least %d (4 GiB); they are not taken before they are needed", o.MaxBytes, leastBytes))
 	}
 	for _, name := range o.Targets {
 		if !slices.Contains(Services, name) {
