@@ -174,7 +174,9 @@ func TestReconnect(t *testing.T) {
 	if got := p.connection(t, "acme", ""); got.GetOrgId() != orgA || got.GetClientId() != "3MVG9second" {
 		t.Errorf("connection is %v", got)
 	}
-	z.set(func(o *org) { o.change = map[string]any{"scope": "api id refresh_token", "refresh_token": "5Aep861other"} })
+	z.set(func(o *org) {
+		o.change = map[string]any{"scope": "api id refresh_token", "refresh_token": "5Aep861other"}
+	})
 	begun := p.begin(t, &authv1.BeginLinkRequest{ConnectionId: c.GetId(), Host: z.URL, ClientId: key, ClientSecret: secret})
 	u, err := url.Parse(p.openLink(t, begun.GetTicket(), "browser"))
 	if err != nil {
