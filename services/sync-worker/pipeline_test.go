@@ -290,6 +290,7 @@ func (p *pipeline) checkCounts(run *syncv1.Run, all map[string]*syncv1.Outcome) 
 		syncv1.OutcomeKind_OUTCOME_KIND_UNCHANGED: c.GetUnchanged(), syncv1.OutcomeKind_OUTCOME_KIND_SKIPPED: c.GetSkipped(),
 		syncv1.OutcomeKind_OUTCOME_KIND_REJECTED: c.GetRejected(), syncv1.OutcomeKind_OUTCOME_KIND_FAILED: c.GetFailed(),
 		syncv1.OutcomeKind_OUTCOME_KIND_SUPERSEDED: c.GetSuperseded(), syncv1.OutcomeKind_OUTCOME_KIND_DEFERRED: c.GetDeferred(),
+		syncv1.OutcomeKind_OUTCOME_KIND_DELETED: c.GetDeleted(),
 	} {
 		if n[kind] != want {
 			p.t.Errorf("the run counts %d %s, %d people ended so", want, kind, n[kind])

@@ -44,7 +44,8 @@ const (
 	KindContacts = "contacts"
 	// KindPending are planned changes whose references are still to be found.
 	KindPending = "pending"
-	// KindParents are records that are to be made before apply, KindMade the ids of those made.
+	// KindParents are records that are to be made before apply, KindMade the ids of those made. The latter are kept with the
+	// changes, which name them by key.
 	KindParents = "parents"
 	KindMade    = "made"
 	// KindCreates and KindUpdates are planned changes of the run's object.
@@ -76,7 +77,7 @@ func stream(a event.Address, n int) (string, string) {
 	switch {
 	case a.Kind == KindOutcomes:
 		return a.Outcomes(n)
-	case IsChanges(a.Kind):
+	case IsChanges(a.Kind) || a.Kind == KindMade:
 		return a.Changes(n)
 	}
 	return a.Rows(n)

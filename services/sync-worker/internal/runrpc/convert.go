@@ -88,11 +88,13 @@ func changeProto(action syncv1.Action, columns []string, c *eventv1.PlannedChang
 		Reason: c.GetReason(), Object: c.GetObject(),
 	}
 	for i, name := range columns {
-		after := plan.Cell(c.GetAfter(), i)
+		after, before := plan.Cell(c.GetAfter(), i), plan.Cell(c.GetBefore(), i)
+		if action == syncv1.Action_ACTION_DELETE && before.Text != "" {
+			after = plan.Value{Null: true} // what goes with the record
+		}
 		if after.Absent {
 			continue
 		}
-		before := plan.Cell(c.GetBefore(), i)
 		out.Fields = append(out.Fields, &syncv1.FieldChange{
 			Field: name, After: after.Text, NullAfter: after.Null, Before: before.Text, NullBefore: before.Null || before.Absent,
 		})

@@ -91,12 +91,14 @@ func (s *Runs) ListChanges(ctx context.Context, req *syncv1.ListChangesRequest) 
 	if err != nil {
 		return nil, err
 	}
-	kinds := []string{rows.KindCreates, rows.KindUpdates, rows.KindContactUpdates, rows.KindLeavers}
+	kinds := rows.ChangeKinds
 	switch req.GetAction() {
 	case syncv1.Action_ACTION_CREATE:
-		kinds = kinds[:1]
+		kinds = []string{rows.KindCreates}
 	case syncv1.Action_ACTION_UPDATE:
-		kinds = kinds[1:]
+		kinds = []string{rows.KindUpdates, rows.KindContactUpdates, rows.KindLeavers}
+	case syncv1.Action_ACTION_DELETE:
+		kinds = []string{rows.KindDeletes}
 	}
 	sheaves, revoked, err := s.sheaves(ctx, run.ID, kinds...)
 	if err != nil {

@@ -48,7 +48,11 @@ func (w *work) apply(ctx context.Context) error {
 		return err
 	}
 	a.targets, a.sent = s.columnsOf(w.task.Input.Action)
-	if a.corrections, err = w.loadCorrections(ctx); err != nil {
+	tasks, err := w.Ledger.Tasks(ctx, w.run.ID)
+	if err != nil {
+		return err
+	}
+	if a.corrections, err = w.loadCorrections(ctx, tasks); err != nil {
 		return err
 	}
 	for _, at := range w.task.Input.Only {

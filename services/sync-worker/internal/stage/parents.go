@@ -25,13 +25,9 @@ type corrections struct {
 	made map[string]string
 }
 
-// loadCorrections reads what became of the plan since its changes were written. Both maps are empty for most runs; made
-// holds one entry for each record that this run made for a lookup.
-func (w *work) loadCorrections(ctx context.Context) (corrections, error) {
-	tasks, err := w.Ledger.Tasks(ctx, w.run.ID)
-	if err != nil {
-		return corrections{}, err
-	}
+// loadCorrections reads what became of a run's plan since its changes were written. Both maps are empty for most runs;
+// made holds one entry for each record that the run made for a lookup.
+func (w *work) loadCorrections(ctx context.Context, tasks []ledger.Task) (corrections, error) {
 	c := corrections{revoked: ledger.Revoked(tasks), made: make(map[string]string)}
 	for _, t := range tasks {
 		if t.Stage != ledger.StageParents {

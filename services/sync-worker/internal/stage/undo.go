@@ -118,7 +118,16 @@ func (w *work) snapshotUndone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	revoked := ledger.Revoked(tasks)
+	s, err := w.loadSnapshot(ctx)
+	if err != nil {
+		return err
+	}
+	// What lookups had made stands in the changes by its key.
+	corrections, err := w.loadCorrections(ctx, tasks)
+	if err != nil {
+		return undoneGone(err, w.run.UndoRunID)
+	}
+	revoked := corrections.revoked
 	changes := rows.NewRows(w.pub, kindUndoneChanges, nil, w.run.Parts)
 	outcomes := rows.NewRows(w.pub, kindUndoneOutcomes, nil, w.run.Parts)
 	var people int64
@@ -146,6 +155,7 @@ func (w *work) snapshotUndone(ctx context.Context) error {
 					if revoked.Covers(ref.Stage, c.GetPersonId()) {
 						continue
 					}
+					corrections.fillIn(s, c)
 					if err := add(changes, c.GetPersonId(), packChange(ref.Kind, m.GetColumns(), c)); err != nil {
 						return err
 					}
@@ -153,11 +163,8 @@ func (w *work) snapshotUndone(ctx context.Context) error {
 				return nil
 			})
 		}
-		if errs.ReasonOf(err) == "no_message" {
-			return fail("What run %s changed is not kept any more, so it cannot be undone.", w.run.UndoRunID)
-		}
 		if err != nil {
-			return err
+			return undoneGone(err, w.run.UndoRunID)
 		}
 	}
 	for _, closing := range []*rows.Rows{changes, outcomes} {
@@ -166,6 +173,14 @@ func (w *work) snapshotUndone(ctx context.Context) error {
 		}
 	}
 	return w.settle(ctx, ledger.Result{Counts: ledger.Counts{People: people}})
+}
+
+// undoneGone ends an undo whose run's changes the retention took away; other errors pass as they are.
+func undoneGone(err error, run string) error {
+	if errs.ReasonOf(err) == "no_message" {
+		return fail("What run %s changed is not kept any more, so it cannot be undone.", run)
+	}
+	return err
 }
 
 // wrote reports whether an outcome says that a record was written.
