@@ -60,6 +60,12 @@ func (l *Log) Write(ctx context.Context, e Entry) error {
 	return l.write(ctx, e, event.Audit(e.Tenant))
 }
 
+// WriteAside is [Log.Write] for what viewers can cause as often as they like: such entries have limits of their own, so
+// that they push out none that tell of changes.
+func (l *Log) WriteAside(ctx context.Context, e Entry) error {
+	return l.write(ctx, e, event.AuditAside(e.Tenant))
+}
+
 // WriteOnce is [Log.Write] for what is told once: when the tenant has an entry under the key already, nothing is stored
 // and the call succeeds. Any text is a key.
 func (l *Log) WriteOnce(ctx context.Context, key string, e Entry) error {

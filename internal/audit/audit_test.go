@@ -108,6 +108,26 @@ func TestWriteOnceWritesOnce(t *testing.T) {
 	}
 }
 
+// What viewers cause by looking has limits of its own: however much that is, what tells of changes stays.
+func TestWriteAsideStandsApart(t *testing.T) {
+	t.Parallel()
+	b := testkit.Bus(t)
+	l, err := audit.Open(t.Context(), b, "auth")
+	must(t, err)
+	must(t, l.Write(t.Context(), audit.Entry{Tenant: "acme", Action: "x", Detail: "change"}))
+	must(t, l.WriteAside(t.Context(), audit.Entry{Tenant: "acme", Action: "token.use", Detail: "look 1"}))
+	must(t, l.WriteAside(t.Context(), audit.Entry{Tenant: "acme", Action: "token.use", Detail: "look 2"}))
+	if got := details(all(t, l, audit.Query{Tenant: "acme"})); !cmp.Equal(got, []string{"look 2", "look 1", "change"}) {
+		t.Errorf("entries are %v", got)
+	}
+	if event.AuditAside("acme") == event.Audit("acme") {
+		t.Error("both have the limits of one subject")
+	}
+	if got := details(all(t, l, audit.Query{Tenant: "umbrella"})); len(got) != 0 {
+		t.Errorf("entries of another tenant are %v", got)
+	}
+}
+
 // TestPages reads logs in which the tenant's entries are many, few and far between.
 func TestPages(t *testing.T) {
 	t.Parallel()

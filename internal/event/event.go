@@ -169,6 +169,10 @@ const ConnectionsUnlinked = "catalogsync.event.connection.unlinked.>"
 // Audit is the subject of the tenant's entries; the tenant is empty for what belongs to none.
 func Audit(tenant string) string { return "catalogsync.audit." + store.Key(tenant) + ".entry" }
 
+// AuditAside is the subject of entries that anybody of the tenant can cause by looking: they are bounded by themselves, and
+// push out none of the others.
+func AuditAside(tenant string) string { return "catalogsync.audit." + store.Key(tenant) + ".aside" }
+
 // AuditOnce is the subject of the one entry that the tenant has under a key, which is a single word.
 func AuditOnce(tenant, key string) string {
 	return "catalogsync.audit." + store.Key(tenant) + ".once." + store.Key(key)

@@ -1,7 +1,8 @@
 // Package access owns who may have the access token of a connection: whoever holds the lease of a task of one of its
 // runs, and whoever holds a grant that was made for one request. Nobody else, whatever service it is.
 //
-// The first use of a token by a run or a grant is written to the audit log before the token is given.
+// The first use of a token by a run is written to the audit log before the token is given, and that of a grant before the
+// grant is made.
 package access
 
 import (
@@ -50,7 +51,7 @@ type Control struct {
 
 	mu   sync.Mutex
 	yes  map[claim]time.Time // when it was said
-	told map[string]bool     // runs and grants whose first use is in the audit log
+	told map[string]bool     // runs whose first use is in the audit log
 }
 
 // claim is a question that was answered with yes.
@@ -69,8 +70,12 @@ func Open(ctx context.Context, b *bus.Bus, log *audit.Log) (*Control, error) {
 	return &Control{ledger: lease.Open(b), grants: grants, audit: log, yes: map[claim]time.Time{}, told: map[string]bool{}}, nil
 }
 
-// Grant makes a grant for the tenant's connection. It ends by itself.
+// Grant makes a grant for the tenant's connection. It ends by itself. Viewers make grants, as often as they look at the org.
 func (c *Control) Grant(ctx context.Context, tenant, connection string) (config.Secret, error) {
+	e := audit.Entry{Tenant: tenant, Action: "token.use", Subject: connection, Detail: "one request outside of runs"}
+	if err := c.audit.WriteAside(ctx, e); err != nil {
+		return config.Secret{}, err
+	}
 	secret := rand.Text() + rand.Text() // 256 bits
 	if _, err := c.grants.Create(ctx, hash(secret), grant{Tenant: tenant, ConnectionID: connection}); err != nil {
 		return config.Secret{}, fmt.Errorf("store a grant for connection %s: %w", connection, err)
@@ -104,7 +109,7 @@ func (c *Control) ByGrant(ctx context.Context, tenant, connection string, secret
 		}
 		c.believe(k)
 	}
-	return c.tell(ctx, "grant "+k.grant, audit.Entry{Tenant: tenant, Action: "token.use", Subject: connection, Detail: "one request outside of runs"})
+	return nil
 }
 
 func hash(secret string) string {

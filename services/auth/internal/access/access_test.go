@@ -152,8 +152,8 @@ func TestAGrantOpensItsConnectionAlone(t *testing.T) {
 			want(t, "in force", process.ByGrant(ctx, "acme", "con_1", grant), "")
 		}
 	}
-	if n := len(uses(t, log, "acme")); n != 1 {
-		t.Errorf("%d uses were told of, and one grant was used", n)
+	if n := len(uses(t, log, "acme")); n != 2 {
+		t.Errorf("%d uses were told of, and two grants were made", n)
 	}
 
 	// The store keeps no grant, and lets them expire.
