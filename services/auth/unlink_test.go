@@ -112,6 +112,9 @@ func TestUnlinkRevokesAndErases(t *testing.T) {
 	if got := actions(t, b, "acme", "token.revoke"); len(got) != 1 || got[0] != "test token.revoke "+c.GetId() {
 		t.Errorf("audit log: %q", got)
 	}
+	if got := actions(t, b, "acme", "key.destroy"); len(got) != 1 || got[0] != "test key.destroy acme" {
+		t.Errorf("audit log: %q", got) // the tenant's data key goes with its last connection
+	}
 	if got := actions(t, b, "acme", "link.finish"); len(got) != 1 || !strings.HasPrefix(got[0], "test link.finish lnk_") {
 		t.Errorf("audit log: %q", got)
 	}

@@ -91,7 +91,12 @@ func (u *Unlinker) wind(ctx context.Context, c connection.Connection) (Unlinked,
 	}
 	last, err := u.Conns.IsLast(ctx, c.Tenant)
 	if err == nil && last && u.DestroyDataKey != nil {
-		done.DataKeyDestroyed, err = u.DestroyDataKey(ctx, c.Tenant)
+		err = u.Audit.WriteOnce(ctx, "key.destroy "+c.ID, audit.Entry{
+			Tenant: c.Tenant, Action: "key.destroy", Subject: c.Tenant, Detail: "its last connection, " + c.ID + ", was unlinked",
+		})
+		if err == nil {
+			done.DataKeyDestroyed, err = u.DestroyDataKey(ctx, c.Tenant)
+		}
 	}
 	if err != nil {
 		return done, fmt.Errorf("connection %s is unlinked and its credentials are erased; what else follows is done later: %w", c.ID, err)
