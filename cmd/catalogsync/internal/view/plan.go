@@ -127,8 +127,14 @@ func planCounts(s Style, p *syncv1.Plan) string {
 		n    int64
 		word string
 		tone Tone
-	}{{p.GetDeletes(), "to delete", Bad}, {p.GetDeactivations(), "leavers to flag", Warn}, {p.GetClears(), "fields to clear", Warn},
-		{p.GetSkipped(), "skipped", Plain}, {p.GetSuperseded(), "superseded", Plain}, {p.GetRejected(), "rejected", Bad}} {
+	}{
+		{p.GetDeletes(), "to delete", Bad},
+		{p.GetDeactivations(), "leavers to flag", Warn},
+		{p.GetClears(), "fields to clear", Warn},
+		{p.GetSkipped(), "skipped", Plain},
+		{p.GetSuperseded(), "superseded", Plain},
+		{p.GetRejected(), "rejected", Bad},
+	} {
 		if o.n > 0 {
 			parts = append(parts, s.Paint(o.tone, Count(o.n)+" "+o.word))
 		}

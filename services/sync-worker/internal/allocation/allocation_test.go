@@ -112,7 +112,9 @@ func TestOthersFirst(t *testing.T) {
 	if n, _ := calls(t, book, 10); n != 10 {
 		t.Errorf("%d calls when there is room again", n)
 	}
-	book.UsedUp(org)
+	if wait := book.UsedUp(org); wait == nil {
+		t.Error("a refusal is nothing to wait for")
+	}
 	if n, wait := calls(t, book, 1); n != 0 || wait.Until.Sub(c.Now()) <= 0 {
 		t.Errorf("%d calls after a refusal, %v", n, wait)
 	}
@@ -140,7 +142,9 @@ func TestKillsForgetLittle(t *testing.T) {
 	b, c := testkit.Bus(t), newClock()
 	first := open(t, b, c)
 	first.Saw(org, 0, 100_000)
-	calls(t, first, 1000)
+	if n, wait := calls(t, first, 1000); n != 1000 {
+		t.Fatalf("%d calls, then %v", n, wait)
+	}
 	second := open(t, b, c)
 	used, r, err := second.Known(t.Context(), org)
 	if err != nil || used < 980 || used > 1000 || r.Max != 100_000 {
