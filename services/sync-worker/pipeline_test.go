@@ -248,13 +248,23 @@ func (p *pipeline) start(req *syncv1.StartRunRequest) *syncv1.Run {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	run := res.GetRun()
+	return p.await(res.GetRun(), true)
+}
+
+// ends waits for the end of a run that is not held any more.
+func (p *pipeline) ends(run *syncv1.Run) *syncv1.Run {
+	p.t.Helper()
+	return p.await(run, false)
+}
+
+func (p *pipeline) await(run *syncv1.Run, heldIsEnough bool) *syncv1.Run {
+	p.t.Helper()
 	testkit.Eventually(p.t, patience, func() error {
 		res, err := p.runs.GetRun(p.ctx(), &syncv1.GetRunRequest{RunId: run.GetId()})
 		if err != nil {
 			return err
 		}
-		if run = res.GetRun(); run.GetState() < syncv1.RunState_RUN_STATE_SUCCEEDED && run.GetState() != syncv1.RunState_RUN_STATE_HELD {
+		if run = res.GetRun(); run.GetState() < syncv1.RunState_RUN_STATE_SUCCEEDED && (run.GetState() != syncv1.RunState_RUN_STATE_HELD || !heldIsEnough) {
 			return fmt.Errorf("the run is %s at %s: %s", run.GetState(), run.GetStage(), run.GetReason())
 		}
 		return nil

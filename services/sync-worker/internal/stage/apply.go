@@ -216,6 +216,7 @@ func (a *applier) ask(ctx context.Context, c *eventv1.PlannedChange, e *salesfor
 
 // put off notes a row that the stopped run does not send any more, or whose fate cannot be asked for.
 func (a *applier) putOff(ctx context.Context, c *eventv1.PlannedChange, code, message, job string) error {
+	delete(a.open, c)
 	if a.leavers {
 		return nil
 	}

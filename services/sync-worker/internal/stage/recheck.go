@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	eventv1 "github.com/catalogsync/catalogsync/gen/catalogsync/event/v1"
@@ -224,27 +225,19 @@ func (r *rechecker) tooMany() error {
 
 // replan decides anew about the people whose record was modified.
 func (r *rechecker) replan(ctx context.Context) error {
-	stale := make(map[string]*rowv1.Row) // person -> record; nil where this run cannot decide
-	err := r.each(ctx, func(kind string, c *eventv1.PlannedChange) error {
-		var record *rowv1.Row
-		switch kind {
-		case rows.KindCreates:
-			ids := make(map[string]bool)
-			for _, key := range r.createKeys(c) {
-				for _, id := range r.keys[key] {
-					ids[id], record = true, r.modified[id]
-				}
-			}
-			if len(ids) == 0 {
-				return nil
-			}
-			if len(ids) > 1 {
-				record = nil
-			}
-		default:
-			if record = r.modified[c.GetRecordId()]; record == nil {
-				return nil
-			}
+	stale := make(map[string]*rowv1.Row) // person -> record
+	claims, err := r.claims(ctx)
+	if err != nil {
+		return err
+	}
+	err = r.each(ctx, func(kind string, c *eventv1.PlannedChange) error {
+		ids := r.about(kind, c)
+		if len(ids) == 0 {
+			return nil
+		}
+		var record *rowv1.Row // nil where this run cannot decide
+		if len(ids) == 1 && claims[ids[0]] == 1 {
+			record = r.modified[ids[0]]
 		}
 		r.d.result.Revoked = append(r.d.result.Revoked, c.GetPersonId())
 		if len(r.d.result.Revoked) > maxStale {
@@ -267,6 +260,54 @@ func (r *rechecker) replan(ctx context.Context) error {
 		return err
 	}
 	return r.d.decide(ctx, people)
+}
+
+// about lists the modified records that a planned change is about, or that might be the person's instead of a new one.
+func (r *rechecker) about(kind string, c *eventv1.PlannedChange) []string {
+	var ids []string
+	if kind != rows.KindCreates {
+		if r.modified[c.GetRecordId()] != nil {
+			ids = append(ids, c.GetRecordId())
+		}
+		return ids
+	}
+	for _, key := range r.createKeys(c) {
+		for _, id := range r.keys[key] {
+			if !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
+// claims counts how many people each modified record might be of: by a planned change, or because it was right already.
+// Who shares one is put off; the next run says of them what there is to say.
+func (r *rechecker) claims(ctx context.Context) (map[string]int, error) {
+	n := make(map[string]int, len(r.modified))
+	err := r.each(ctx, func(kind string, c *eventv1.PlannedChange) error {
+		for _, id := range r.about(kind, c) {
+			n[id]++
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range r.tasks {
+		err := rows.Read(ctx, r.w.Bus, t, rows.KindOutcomes, 0, &eventv1.Outcomes{}, func(m *eventv1.Outcomes) error {
+			for _, o := range m.GetOutcomes() {
+				if r.modified[o.GetRecordId()] != nil && !r.revoked.Covers(t.Stage, o.GetPersonId()) {
+					n[o.GetRecordId()]++
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
 }
 
 // people reads those of the snapshot whose record was modified.
