@@ -5,8 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -186,6 +188,10 @@ func (c Config) algorithms() []string {
 func (c Config) publicURL(listens string) string {
 	if u, err := egress.ParseOrigin(c.PublicURL); err == nil {
 		return u.String()
+	}
+	if at, err := netip.ParseAddrPort(listens); err == nil && at.Addr().IsUnspecified() {
+		// No browser goes to an address that stands for all; this one is right on this machine at least.
+		listens = net.JoinHostPort("localhost", strconv.Itoa(int(at.Port())))
 	}
 	if c.PublicCert != "" {
 		return "https://" + listens
