@@ -44,6 +44,7 @@ type pipeline struct {
 	org    *simulator.Server
 	runs   syncv1.RunServiceClient
 	people directoryv1.DirectoryServiceClient
+	why    syncv1.WhyServiceClient
 	mu     sync.Mutex
 	token  string
 	// fieldMap is what runs map by. It is not checked before a run begins.
@@ -117,6 +118,7 @@ func newPipelineWith(t testing.TB, set func(*config), change ...func(*simulator.
 		}
 	})
 	p.runs, p.people = syncv1.NewRunServiceClient(workerConn), directoryv1.NewDirectoryServiceClient(workerConn)
+	p.why = syncv1.NewWhyServiceClient(workerConn)
 	return p
 }
 

@@ -215,7 +215,7 @@ func (w *work) countLeavers(ctx context.Context, s *snapshot, p *ledger.Prepared
 // ranges cuts the people whom the run is about into ranges of ids.
 func (w *work) ranges(ctx context.Context) ([]directory.Range, int64, error) {
 	if p := w.run.Person; p != "" {
-		return []directory.Range{{From: p[:len(p)-1], To: p}}, 1, nil // a few others may be in it, whom the snapshot leaves out
+		return []directory.Range{onlyPerson(p)}, 1, nil
 	}
 	return w.Directory.Ranges(ctx, w.run.Tenant, rangeRows)
 }

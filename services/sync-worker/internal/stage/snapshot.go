@@ -370,16 +370,18 @@ func (w *work) snapshotPeople(ctx context.Context) error {
 		return nil
 	}
 	in := w.task.Input
-	err = w.Directory.Scan(ctx, w.run.Tenant, directory.Range{From: in.From, To: in.To}, s.person, func(row *rowv1.Row) error {
-		if w.run.Person != "" && row.GetId() != w.run.Person {
-			return nil
-		}
+	take := func(row *rowv1.Row) error {
 		batch = append(batch, row)
 		if size += proto.Size(row); len(batch) < mapBatch && size < mapBytes {
 			return nil
 		}
 		return flush()
-	})
+	}
+	if w.run.Person == "" {
+		err = w.Directory.Scan(ctx, w.run.Tenant, directory.Range{From: in.From, To: in.To}, s.person, take)
+	} else {
+		err = w.scanOne(ctx, s, take)
+	}
 	if err != nil {
 		return fmt.Errorf("copy people: %w", err)
 	}
@@ -391,3 +393,42 @@ func (w *work) snapshotPeople(ctx context.Context) error {
 	}
 	return w.settle(ctx, ledger.Result{Counts: ledger.Counts{People: people}})
 }
+
+// maxSharers is how many people of one e-mail a run for one person looks at.
+const maxSharers = 100
+
+// scanOne hands out the person of a run for one, and who else has the same e-mail: they may be in each other's way, as
+// they are in every other run.
+func (w *work) scanOne(ctx context.Context, s *snapshot, fn func(*rowv1.Row) error) error {
+	email := ""
+	one := func(id string) error {
+		return w.Directory.Scan(ctx, w.run.Tenant, onlyPerson(id), s.person, func(row *rowv1.Row) error {
+			if row.GetId() != id {
+				return nil
+			}
+			if id == w.run.Person {
+				email = foldEmail(plan.Cell(row, personEmail).Text)
+			}
+			return fn(row)
+		})
+	}
+	if err := one(w.run.Person); err != nil || email == "" {
+		return err
+	}
+	sharers, _, err := w.Directory.List(ctx, w.run.Tenant, directory.ListOptions{Prefix: email, Limit: maxSharers})
+	if err != nil {
+		return err
+	}
+	for _, p := range sharers {
+		if mail, _ := p.Value(directory.Email); p.ID == w.run.Person || foldEmail(mail) != email {
+			continue
+		}
+		if err := one(p.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// onlyPerson is a range of ids that holds one; a few others may be in it.
+func onlyPerson(id string) directory.Range { return directory.Range{From: id[:len(id)-1], To: id} }
