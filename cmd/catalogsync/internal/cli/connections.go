@@ -56,6 +56,10 @@ func (p *program) connectionsChangeCommand() *cobra.Command {
 const unlinkHelp = `End the link to an org. At once: every credential is erased, its tokens are revoked at Salesforce, scheduled runs stop, runs
 that are under way end cancelled, and no run can be started. What runs wrote stays in Salesforce as it is.
 
+With the tenant's last connection its data key is destroyed: people, planned changes and outcomes of all runs so far can never
+be read again, and no run can be undone. Whoever links the org again gets a new connection, whose field map and schedule are
+to be set anew; field maps of this one can be read afterwards too: catalogsync map export --connection ID --all
+
 This does not remove the app from Salesforce. An admin of the org does, if nothing else uses it:
   1. Setup > Connected Apps OAuth Usage > the app > Block, or Uninstall
   2. Setup > External Client App Manager > the app > Delete
@@ -74,8 +78,15 @@ func (p *program) unlinkCommand() *cobra.Command {
 		}
 		conn := now.GetConnection()
 		if !yes {
+			all, err := c.Connections.ListConnections(ctx, &authv1.ListConnectionsRequest{})
+			if err != nil {
+				return err
+			}
 			p.note("Connection %q to org %s at %s: its credentials are erased and its tokens revoked. Scheduled runs stop, runs that are under\n"+
 				"way end cancelled. What runs wrote stays in Salesforce.", view.Clean(conn.GetName()), view.Clean(conn.GetOrgId()), view.Clean(conn.GetHost()))
+			if isLast(all.GetConnections(), conn.GetId()) {
+				p.note("It is the last one: people, planned changes and outcomes of all runs so far can never be read again, and no run can be undone.")
+			}
 			if err := p.confirm("Unlink it?"); err != nil {
 				return err
 			}
@@ -88,12 +99,29 @@ func (p *program) unlinkCommand() *cobra.Command {
 		if res.GetRevokeProblem() != "" {
 			p.note("The credentials are erased here, but Salesforce did not confirm that the tokens are revoked: %s", view.Clean(res.GetRevokeProblem()))
 		}
+		if res.GetDataKeyDestroyed() && !p.asJSON {
+			p.note("It was the last connection: the data key is destroyed, and what runs have left cannot be read any more.")
+		}
 		if !p.asJSON {
 			p.note("To remove the app from Salesforce as well, see `catalogsync unlink --help`.")
 		}
 		return p.show(res, func(s view.Style) string { return view.Connection(s, res.GetConnection()) })
 	})
 	return c
+}
+
+// isLast reports whether the tenant has no other connection.
+func isLast(all []*authv1.Connection, id string) bool {
+	for _, c := range all {
+		switch c.GetState() {
+		case authv1.ConnectionState_CONNECTION_STATE_UNLINKED, authv1.ConnectionState_CONNECTION_STATE_LINKING:
+		default:
+			if c.GetId() != id {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (p *program) signingKeyCommand() *cobra.Command {

@@ -198,11 +198,13 @@ func TestLinkByConsentWithABrowser(t *testing.T) {
 	contains(t, w.ok(t, "test"), "The connection works")
 
 	// Unlinking asks; then nothing can run.
-	w.fails(t, 2, []string{"--yes"}, "unlink")
+	w.fails(t, 2, []string{"--yes", "It is the last one", "no run can be undone"}, "unlink")
 	contains(t, w.ok(t, "status"), "linked")
 	w.ok(t, "map", "set", w.file(t, "map.yaml", mapFile))
 	id := regexp.MustCompile(`con_\w+`).FindString(r.out)
-	contains(t, w.ok(t, "unlink", "--yes"), "unlinked", id)
+	gone := w.call(t, "unlink", "--yes")
+	contains(t, gone.out, "unlinked", id)
+	contains(t, gone.errOut, "the data key is destroyed")
 	contains(t, w.ok(t, "connections"), "unlinked")
 	contains(t, w.ok(t, "status"), "not linked")
 	for _, args := range [][]string{{"run"}, {"plan"}, {"test"}, {"schedule", "set", "02:00", "--zone", "UTC"}} {
