@@ -229,6 +229,9 @@ func (n *Node) build(ctx context.Context, o Options, b *bus.Bus, tel telemetry.P
 	services := make(map[string]service)
 	if o.runs("auth") {
 		cfg := auth.DefaultConfig()
+		if o.whole() {
+			cfg.KeySettle = 3 * time.Second // no other process has values on their way
+		}
 		cfg.KeyFile, cfg.CreateKeyFile, cfg.DevOrigins = filepath.Join(o.Data, "auth.key"), true, origins
 		cfg.AppClientID, cfg.AppClientSecret = o.AppClientID, o.AppClientSecret
 		if previous := cfg.KeyFile + ".previous"; exists(previous) {
