@@ -66,8 +66,8 @@ func (l *Linker) Begin(ctx context.Context, r Request) (link Link, ticket config
 	if err != nil {
 		return Link{}, config.Secret{}, err
 	}
-	if _, err := l.Pending.links.Create(ctx, store.Key(link.ID), link); err != nil {
-		return Link{}, config.Secret{}, fmt.Errorf("store pending link %s: %w", link.ID, err)
+	if err := l.Pending.add(ctx, link); err != nil {
+		return Link{}, config.Secret{}, err
 	}
 	return link, ticket, nil
 }

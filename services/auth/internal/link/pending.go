@@ -30,6 +30,8 @@ const (
 	pendingLife = 10 * time.Minute
 	// keptFor is how long a link can be asked about after its end.
 	keptFor = time.Hour
+	// maxLinks is how many links of a tenant are kept at once, those that have ended among them: the room is everybody's.
+	maxLinks = 100
 	// maxToken is longer than any ticket or state.
 	maxToken = 200
 )
@@ -202,6 +204,27 @@ func (p *Pending) Open(ctx context.Context, tenant string) (open []Link, err err
 		}
 	}
 	return open, nil
+}
+
+// add stores a link that begins.
+func (p *Pending) add(ctx context.Context, l Link) error {
+	entries, err := p.links.List(ctx, "")
+	if err != nil {
+		return fmt.Errorf("list the pending links: %w", err)
+	}
+	n := 0
+	for _, e := range entries {
+		if e.Value.Tenant == l.Tenant {
+			n++
+		}
+	}
+	if n >= maxLinks {
+		return errs.New(errs.Exhausted, "too_many_links", "tenant %s has begun %d links by consent within the last hour: go on with one of them, or begin another later", l.Tenant, n)
+	}
+	if _, err := p.links.Create(ctx, store.Key(l.ID), l); err != nil {
+		return fmt.Errorf("store pending link %s: %w", l.ID, err)
+	}
+	return nil
 }
 
 // step changes the link that a ticket or state leads to, if it fits; whoever comes second finds that it does not. Errors

@@ -30,8 +30,9 @@ type opened struct {
 
 func (p *parts) opened(t testing.TB) opened {
 	t.Helper()
-	ctx := rpc.WithCaller(t.Context(), rpc.Caller{Tenant: "acme", Subject: "test"})
-	l, ticket, err := p.linker.Begin(ctx, link.Request{Tenant: "acme", Host: "acme.my.salesforce.com"})
+	tenant := rand.Text() // a fuzz test begins more links than one tenant may
+	ctx := rpc.WithCaller(t.Context(), rpc.Caller{Tenant: tenant, Subject: "test"})
+	l, ticket, err := p.linker.Begin(ctx, link.Request{Tenant: tenant, Host: "acme.my.salesforce.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,6 +46,28 @@ func (p *parts) opened(t testing.TB) opened {
 		t.Fatal(err)
 	}
 	return opened{l, ticket.Expose(), u.Query().Get("state"), sum[:]}
+}
+
+// The room for pending links is everybody's, so one tenant does not take all of it.
+func TestATenantBeginsSoManyLinks(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, testkit.Bus(t), slog.New(slog.DiscardHandler))
+	p.linker.App = oauth.ClientCredentials{ClientID: "app"}
+	begin := func(tenant string) error {
+		_, _, err := p.linker.Begin(t.Context(), link.Request{Tenant: tenant, Host: "acme.my.salesforce.com"})
+		return err
+	}
+	for i := range 100 {
+		if err := begin("acme"); err != nil {
+			t.Fatalf("link %d: %v", i, err)
+		}
+	}
+	if err := begin("acme"); errs.KindOf(err) != errs.Exhausted || reason(err) != "too_many_links" {
+		t.Errorf("one more: %v", err)
+	}
+	if err := begin("umbrella"); err != nil {
+		t.Errorf("another tenant: %v", err)
+	}
 }
 
 // TestBadStates hands in 10,000 states that must not work: made up, changed by a bit, cut, of other links, with other
