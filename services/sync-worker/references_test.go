@@ -3,6 +3,7 @@ package syncworker_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
@@ -144,6 +145,36 @@ func TestALostAnswerMakesNoSecondAccount(t *testing.T) {
 			p.expect(all, map[string]string{"ada": "created", "bob": "created"})
 			if p.alive("Account") != 1 || p.field(all["ada"].GetRecordId(), "AccountId") != p.field(all["bob"].GetRecordId(), "AccountId") {
 				t.Errorf("%d accounts", p.alive("Account"))
+			}
+		})
+	}
+}
+
+// Who refers to a record that Salesforce would not make is told so, run after run, rather than written in part in silence.
+func TestReferencesThatCannotBeMade(t *testing.T) {
+	t.Parallel()
+	for name, more := range map[string]int{"collections": 0, "bulk": 2000} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPipeline(t)
+			if err := p.org.SetValidationRules(simulator.ValidationRule{Object: "Account", Field: "Name", Pattern: "^Refused", Message: "Not that one."}); err != nil {
+				t.Fatal(err)
+			}
+			p.use("Contact", externalID, account("Name", true))
+			people := []map[string]any{someone("ada", "organization", "Refused"), someone("bob", "organization", "Refused"), someone("cyd", "organization", "Taken"), someone("dan", "organization", "Taken")}
+			for i := range more {
+				people = append(people, someone(fmt.Sprint("p", i), "organization", "Taken"))
+			}
+			p.catalog(people...)
+			for _, others := range []string{"created", "unchanged"} {
+				run, all := p.write()
+				p.expect(all, map[string]string{"ada": "failed reference_not_made", "bob": "failed reference_not_made", "cyd": others, "dan": others})
+				if m := all["ada"].GetMessage(); !strings.Contains(m, "Not that one.") || !slices.Contains(all["ada"].GetFields(), "AccountId") {
+					t.Errorf("ada is told %q", m)
+				}
+				if run.GetState() != syncv1.RunState_RUN_STATE_COMPLETED_WITH_FAILURES || p.alive("Contact") != 2+more || p.alive("Account") != 1 {
+					t.Errorf("the run ended %s; %d contacts, %d accounts", run.GetState(), p.alive("Contact"), p.alive("Account"))
+				}
 			}
 		})
 	}

@@ -31,6 +31,8 @@ const (
 	CodeUndelete = "undelete_by_hand"
 	// CodeReferenceMissing: the record that a reference means is not there.
 	CodeReferenceMissing = "reference_not_found"
+	// CodeReferenceNotMade: the record that a reference means was to be made, and Salesforce refused.
+	CodeReferenceNotMade = "reference_not_made"
 	// CodeReferenceSeveral: several records have the key that a reference names.
 	CodeReferenceSeveral = "reference_several"
 )

@@ -94,9 +94,11 @@ type applier struct {
 	targets     []plan.Column
 	sent        []int
 	corrections corrections
-	out         *rows.Outcomes
-	written     *rows.Written
-	n           ledger.Counts
+	// told: each tells how those end who are not sent, because a record that they refer to could not be made.
+	told    bool
+	out     *rows.Outcomes
+	written *rows.Written
+	n       ledger.Counts
 	// at is the first row of the chunk that is being sent.
 	at int
 	// size is how many rows go in one call of Collections.
@@ -115,6 +117,14 @@ func (a *applier) each(ctx context.Context, fn func(*eventv1.PlannedChange) erro
 					continue
 				}
 				a.place = at
+				if e, unmade := a.corrections.unmade(a.s, c); unmade {
+					if a.told {
+						if err := a.refused(ctx, c, e, ""); err != nil {
+							return err
+						}
+					}
+					continue
+				}
 				a.corrections.fillIn(a.s, c)
 				if err := fn(c); err != nil {
 					return err

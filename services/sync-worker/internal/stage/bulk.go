@@ -297,7 +297,7 @@ func (res results) open(key string) bool {
 
 // unsettled counts the rows that still have to be sent.
 func (a *applier) unsettled(ctx context.Context, res results) (int64, error) {
-	if len(res) == 0 && a.corrections.revoked == nil {
+	if len(res) == 0 && a.corrections.revoked == nil && len(a.corrections.failed) == 0 {
 		return a.w.task.Input.Rows, nil
 	}
 	check, err := a.writer(io.Discard)
@@ -396,6 +396,7 @@ func (a *applier) conclude(ctx context.Context, res results, d *ledger.Drain) er
 			unread = append(unread, j.ID)
 		}
 	}
+	a.told = true
 	err = a.each(ctx, func(c *eventv1.PlannedChange) error {
 		r, ok := res[a.key(c)]
 		switch {

@@ -20,7 +20,7 @@ import (
 // time, so a create whose answer was lost waits until Salesforce must have ended it.
 func (a *applier) collections(ctx context.Context) error {
 	var changes []*eventv1.PlannedChange
-	a.open = make(map[*eventv1.PlannedChange]int)
+	a.open, a.told = make(map[*eventv1.PlannedChange]int), true
 	err := a.each(ctx, func(c *eventv1.PlannedChange) error {
 		changes = append(changes, c)
 		a.open[c] = a.place

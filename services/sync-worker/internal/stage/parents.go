@@ -21,21 +21,28 @@ import (
 type corrections struct {
 	// revoked are people whose earlier change does not stand.
 	revoked ledger.Revocations
-	// made are the ids of records that lookups had made, by reference.
-	made map[string]string
+	// made are the ids of records that lookups had made, by reference; failed is what Salesforce said of those that it
+	// would not make.
+	made   map[string]string
+	failed map[string]string
 }
 
-// loadCorrections reads what became of a run's plan since its changes were written. Both maps are empty for most runs;
-// made holds one entry for each record that the run made for a lookup.
+// loadCorrections reads what became of a run's plan since its changes were written. All maps are empty for most runs;
+// made and failed hold one entry for each record that the run was to make for a lookup.
 func (w *work) loadCorrections(ctx context.Context, tasks []ledger.Task) (corrections, error) {
-	c := corrections{revoked: ledger.Revoked(tasks), made: make(map[string]string)}
+	c := corrections{revoked: ledger.Revoked(tasks), made: make(map[string]string), failed: make(map[string]string)}
 	for _, t := range tasks {
 		if t.Stage != ledger.StageParents {
 			continue
 		}
 		err := rows.Read(ctx, w.Bus, t, rows.KindMade, 0, &eventv1.Rows{}, func(m *eventv1.Rows) error {
 			for i, key := range m.GetKeys() {
-				c.made[key] = m.GetBatch().GetRows()[i].GetId()
+				row := m.GetBatch().GetRows()[i]
+				if row.GetId() == "" {
+					c.failed[key] = row.GetValues()[0]
+					continue
+				}
+				c.made[key] = row.GetId()
 			}
 			return nil
 		})
@@ -46,8 +53,23 @@ func (w *work) loadCorrections(ctx context.Context, tasks []ledger.Task) (correc
 	return c, nil
 }
 
-// fillIn puts the ids of records that were made meanwhile into a change. A reference whose record could not be made is
-// left out: the person is written without it, and the next run plans it again.
+// unmade says why a change cannot be sent: a record that it refers to could not be made. Its person would be written in
+// part, as if nothing were missing.
+func (c corrections) unmade(s *snapshot, change *eventv1.PlannedChange) (salesforce.RowError, bool) {
+	for column, key := range change.GetUnresolved() {
+		at := int(column)
+		why, failed := c.failed[s.reference(at, key)]
+		if !failed || s.lookups[at].keep {
+			continue
+		}
+		field := s.targets[at].Field
+		return salesforce.RowError{Code: plan.CodeReferenceNotMade, Fields: []string{field}, Message: fmt.Sprintf(
+			"The record of %s that %s is to refer to could not be made, so the person was not written. Salesforce: %s", s.lookups[at].GetObject(), field, why)}, true
+	}
+	return salesforce.RowError{}, false
+}
+
+// fillIn puts the ids of records that were made meanwhile into a change. A reference without a record is left out.
 func (c corrections) fillIn(s *snapshot, change *eventv1.PlannedChange) {
 	for column, key := range change.GetUnresolved() {
 		v := plan.Value{Text: c.made[s.reference(int(column), key)]}
@@ -155,6 +177,10 @@ func (m *maker) make(ctx context.Context, column int) error {
 			if err := m.note(ctx, p, ids[0]); err != nil {
 				return err
 			}
+		default:
+			if err := m.fail(ctx, p, "several records have its key by now"); err != nil {
+				return err
+			}
 		}
 	}
 	if len(missing) == 0 || m.w.draining() {
@@ -191,6 +217,9 @@ func (m *maker) make(ctx context.Context, column int) error {
 		if !r.Success {
 			m.w.Log.WarnContext(ctx, "a record that a lookup misses could not be made", slog.String("run", m.w.run.ID),
 				slog.String("object", l.GetObject()), slog.String("code", r.Code))
+			if err := m.fail(ctx, missing[i], r.Code+": "+r.Message); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := m.note(ctx, missing[i], r.ID); err != nil {
@@ -203,6 +232,11 @@ func (m *maker) make(ctx context.Context, column int) error {
 func (m *maker) note(ctx context.Context, p parent, id string) error {
 	m.w.rows.Add(1)
 	return m.made.Add(ctx, 0, p.reference, &rowv1.Row{Id: id})
+}
+
+// fail notes why a record could not be made; the people who refer to it are told.
+func (m *maker) fail(ctx context.Context, p parent, why string) error {
+	return m.made.Add(ctx, 0, p.reference, &rowv1.Row{Values: []string{why}})
 }
 
 // request are the records to make, and the key on which they are upserted: the lookup's own field where it is an external
