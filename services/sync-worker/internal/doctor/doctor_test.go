@@ -225,6 +225,34 @@ func TestAnAdminOfAPreparedOrgIsWellButTooMighty(t *testing.T) {
 	}
 }
 
+// An import names Salesforce's fields as sources; its targets are the Catalog's, which no org has. A leavers' flag is written
+// though no pair names it.
+func TestTheFieldsOfTheOrgAreLookedAt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, simulator.Options{ExternalIDFields: []string{"Contact." + doctor.FieldName}})
+	org := w.client()
+	m := &mapperv1.FieldMap{Object: "Contact", Direction: mapperv1.Direction_DIRECTION_IMPORT, Pairs: []*mapperv1.Pair{
+		{Source: "LastName", Target: "last_name"}, {Source: "Email", SecondarySource: "Shoe_Size__c", Target: "email"}, {Source: "Account.Name", Target: "organization"},
+	}}
+	named := func(res *syncv1.DiagnoseResponse) (fields []string) {
+		for _, f := range res.GetFindings() {
+			if f.GetSeverity() == bad {
+				fields = append(fields, f.GetField())
+			}
+		}
+		return fields
+	}
+	res := doctor.Examine(t.Context(), org, w.patient(m))
+	if got := named(res); !slices.Equal(got, []string{"Shoe_Size__c"}) || severities(res)["external_id_not_used"] != 0 {
+		t.Errorf("an import: %q is wrong in %v", got, res.GetFindings())
+	}
+	m = contacts("LastName", doctor.FieldName)
+	m.Identity = &mapperv1.Identity{Leavers: mapperv1.Leavers_LEAVERS_FLAG, LeaversField: "Left__c", LeaversValue: "yes"}
+	if got := named(doctor.Examine(t.Context(), org, w.patient(m))); !slices.Equal(got, []string{"Left__c"}) {
+		t.Errorf("a leavers' flag: %q is wrong", got)
+	}
+}
+
 func TestWhatALimitedUserLacksIsNamed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, simulator.Options{})

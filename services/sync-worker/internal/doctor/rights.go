@@ -61,6 +61,32 @@ func allPairs(m *mapperv1.FieldMap) []*mapperv1.Pair {
 	return pairs
 }
 
+// imports reports whether the field map reads Salesforce and writes the Catalog.
+func imports(m *mapperv1.FieldMap) bool {
+	return m.GetDirection() == mapperv1.Direction_DIRECTION_IMPORT
+}
+
+// named are the fields of its object that the field map names: those that it writes, or, of an import, reads.
+func named(m *mapperv1.FieldMap) (fields []string) {
+	add := func(f string) {
+		if f != "" && !strings.Contains(f, ".") && !slices.ContainsFunc(fields, func(have string) bool { return strings.EqualFold(have, f) }) {
+			fields = append(fields, f)
+		}
+	}
+	for _, p := range allPairs(m) {
+		if imports(m) {
+			add(p.GetSource())
+			add(p.GetSecondarySource())
+		} else {
+			add(p.GetTarget())
+		}
+	}
+	if !imports(m) {
+		add(m.GetIdentity().GetLeaversField())
+	}
+	return fields
+}
+
 func (e *examination) objectRights(ctx context.Context) {
 	if !e.sets.read {
 		return
@@ -98,7 +124,8 @@ func (e *examination) objectRights(ctx context.Context) {
 
 func (e *examination) objectFinding(object string, refs map[string]bool, missing []string) {
 	creates, referred := refs[object]
-	writes := object == e.object() && e.conn.GetPurpose() != authv1.Purpose_PURPOSE_SOURCE
+	own, reads := object == e.object(), e.conn.GetPurpose() == authv1.Purpose_PURPOSE_SOURCE || imports(e.c.GetFieldMap())
+	writes := own && !reads
 	if len(missing) == 0 {
 		e.add(&syncv1.Finding{Code: "object_rights", Severity: ok, Object: object, What: object + ": read, create, edit, delete and view all are given."})
 		return
@@ -108,6 +135,8 @@ func (e *examination) objectFinding(object string, refs map[string]bool, missing
 		switch {
 		case writes && needed[m] == failure:
 			severity, why = failure, "Runs write this object: rows would be refused, and records that the user cannot see created twice."
+		case own && reads && m == "Read":
+			severity, why = failure, "The field map reads this object."
 		case referred && (m == "Read" || creates && m == "Create"):
 			severity, why = failure, "Lookups of the field map find records of this object, or create them."
 		case writes && severity == warning:
@@ -120,7 +149,7 @@ func (e *examination) objectFinding(object string, refs map[string]bool, missing
 	})
 }
 
-// fields looks at every field that the field map writes, and at the external id field.
+// fields looks at every field of its object that the field map names, and at the external id field.
 func (e *examination) fields(ctx context.Context) {
 	m := e.c.GetFieldMap()
 	d, _, err := e.org.Describe(ctx, e.object(), zeroTime)
@@ -133,16 +162,18 @@ func (e *examination) fields(ctx context.Context) {
 		e.add(f)
 		return
 	}
-	e.externalID(d, m)
+	if !imports(m) {
+		e.externalID(d, m)
+	}
 	good := 0
-	for _, p := range allPairs(m) {
-		i := slices.IndexFunc(d.Fields, func(f salesforce.FieldDescribe) bool { return strings.EqualFold(f.Name, p.GetTarget()) })
+	for _, name := range named(m) {
+		i := slices.IndexFunc(d.Fields, func(f salesforce.FieldDescribe) bool { return strings.EqualFold(f.Name, name) })
 		if i < 0 {
-			e.add(e.hidden(ctx, p.GetTarget()))
+			e.add(e.hidden(ctx, name))
 			continue
 		}
 		f := d.Fields[i]
-		if f.Createable && f.Updateable {
+		if imports(m) || f.Createable && f.Updateable {
 			good++
 			continue
 		}
@@ -157,7 +188,11 @@ func (e *examination) fields(ctx context.Context) {
 		})
 	}
 	if good > 0 {
-		e.good("field_rights", "%d fields of the field map may be written.", good)
+		verb := "written"
+		if imports(m) {
+			verb = "read"
+		}
+		e.good("field_rights", "%d fields of the field map may be %s.", good, verb)
 	}
 }
 
@@ -165,7 +200,7 @@ func (e *examination) fields(ctx context.Context) {
 // prove that it is there.
 func (e *examination) hidden(ctx context.Context, field string) *syncv1.Finding {
 	object := e.object()
-	f := &syncv1.Finding{Object: object, Field: field, Severity: failure, Why: "The field map writes it."}
+	f := &syncv1.Finding{Object: object, Field: field, Severity: failure, Why: "The field map names it."}
 	rows, err := query(ctx, e.org, "FieldPermissions", []string{"Id"}, "WHERE SobjectType = "+salesforce.Quote(object)+" AND Field = "+salesforce.Quote(object+"."+field)+" LIMIT 1")
 	if err == nil && len(rows) > 0 {
 		f.Code, f.What = "field_hidden", fmt.Sprintf("%s.%s is hidden from the connected user.", object, field)

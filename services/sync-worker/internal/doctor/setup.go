@@ -54,8 +54,8 @@ func want(object string, m *mapperv1.FieldMap, d *salesforce.ObjectDescribe) rig
 	}
 	w.fields = []string{object + "." + FieldName}
 	if d != nil {
-		for _, p := range allPairs(m) {
-			i := slices.IndexFunc(d.Fields, func(f salesforce.FieldDescribe) bool { return strings.EqualFold(f.Name, p.GetTarget()) })
+		for _, field := range named(m) {
+			i := slices.IndexFunc(d.Fields, func(f salesforce.FieldDescribe) bool { return strings.EqualFold(f.Name, field) })
 			if i < 0 || !permissionable(d.Fields[i]) {
 				continue
 			}
