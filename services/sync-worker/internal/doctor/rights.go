@@ -141,6 +141,8 @@ func (e *examination) objectFinding(object string, refs map[string]bool, missing
 			severity, why = failure, "Lookups of the field map find records of this object, or create them."
 		case writes && severity == warning:
 			why = "Undoing a run deletes what it created."
+		case severity == warning && object == "Contact" && e.object() == "Lead" && !reads:
+			why = "A Lead that is converted becomes a Contact, which runs keep up to date only if they may read and edit it."
 		}
 	}
 	e.add(&syncv1.Finding{
