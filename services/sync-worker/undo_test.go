@@ -160,3 +160,23 @@ func TestUndoOfAnAdoption(t *testing.T) {
 		t.Errorf("%d contacts", p.alive("Contact"))
 	}
 }
+
+// Where nothing can be taken back because the org lost the field since, the person is told so.
+func TestUndoOfAFieldThatIsGone(t *testing.T) {
+	t.Parallel()
+	p := newPipeline(t)
+	p.use("Contact", externalID, func(m *mapperv1.FieldMap) { m.Pairs = append(m.Pairs, pair("organization", "Department")) })
+	p.catalog(someone("ada"), someone("bob"))
+	p.write()
+	p.org.SetClockOffset(time.Hour) // stamps of records are full seconds
+	p.catalog(someone("ada", "organization", "Other"), someone("bob", "organization", "Other", "title", "Doctor"))
+	run, all := p.write()
+	if err := p.org.RemoveField("Contact", "Department"); err != nil {
+		t.Fatal(err)
+	}
+	undo, back := p.undo(run, false)
+	p.expect(back, map[string]string{"ada": "skipped not_writable", "bob": "updated"})
+	if p.changes(undo)["bob"].GetReason() != "undo_partly" || p.field(all["bob"].GetRecordId(), "Title") != "Engineer" || len(undo.GetNotes()) != 1 {
+		t.Errorf("bob is taken back %q; notes %v", p.changes(undo)["bob"].GetReason(), undo.GetNotes())
+	}
+}

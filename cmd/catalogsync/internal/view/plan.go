@@ -266,7 +266,7 @@ func change(b *strings.Builder, s Style, object string, c *syncv1.Change) {
 var changeReasons = map[string]string{
 	"adopted": "adopted by its e-mail", "survivor": "the record that theirs was merged into", "contact_of_lead": "the Contact that their Lead became",
 	"undeleted": "taken out of the recycle bin", "leaver": "gone from the Catalog", "undo": "taken back",
-	"undo_partly": "taken back in part: another field was changed since",
+	"undo_partly": "taken back in part: another field was changed since, or cannot be changed any more",
 }
 
 // value writes a value so that its ends, and what cannot be printed, can be seen.

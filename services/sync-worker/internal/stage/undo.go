@@ -3,6 +3,8 @@ package stage
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +32,7 @@ const (
 	codeCreatedKept  = "created_kept"
 	codeRecordGone   = "record_gone"
 	codeNotKept      = "not_kept"
+	codeNotWritable  = "not_writable"
 )
 
 const fieldModified = "LastModifiedDate"
@@ -77,7 +80,7 @@ func (w *work) prepareUndo(ctx context.Context) error {
 		if !writable[p.GetTarget()] {
 			snap.StoppedTargets = append(snap.StoppedTargets, p.GetTarget())
 			prepared.Notes = append(prepared.Notes, ledger.Note{
-				Code: "not_writable", Field: p.GetTarget(), Scope: int32(mapperv1.Scope_SCOPE_PAIR),
+				Code: codeNotWritable, Field: p.GetTarget(), Scope: int32(mapperv1.Scope_SCOPE_PAIR),
 				Message: fmt.Sprintf("%s is not reverted: it is gone, or the connected user may not change it.", p.GetTarget()),
 			})
 		}
@@ -399,10 +402,11 @@ func (u *undoer) one(ctx context.Context, x *undone, now *rowv1.Row, at map[stri
 	case now == nil:
 		return u.skip(ctx, x, codeRecordGone, nil, "The record is not there any more.")
 	}
-	var same, differs []string
-	for field := range x.after {
+	var same, differs, stuck []string
+	for _, field := range slices.Sorted(maps.Keys(x.after)) {
 		i, there := at[field]
-		if !there {
+		if _, settable := u.columns[field]; !there || !settable && x.kind != rows.KindCreates {
+			stuck = append(stuck, field)
 			continue
 		}
 		c := u.column(field)
@@ -423,15 +427,16 @@ func (u *undoer) one(ctx context.Context, x *undone, now *rowv1.Row, at map[stri
 		if len(differs) > 0 {
 			return u.skip(ctx, x, codeChangedSince, differs, changedText(differs))
 		}
+		if len(stuck) > 0 {
+			return u.skip(ctx, x, codeNotWritable, stuck, fmt.Sprintf(
+				"%s cannot be changed any more: it is gone from the org, or the connected user may not change it.", strings.Join(stuck, ", ")))
+		}
 		u.n.Unchanged++
 		return u.outcome(ctx, &syncv1.Outcome{PersonId: x.person, Kind: syncv1.OutcomeKind_OUTCOME_KIND_UNCHANGED, RecordId: x.record})
 	}
 	c := u.change(x, now)
 	for _, field := range same {
-		i, there := u.columns[field]
-		if !there {
-			continue
-		}
+		i := u.columns[field]
 		back := x.before[field]
 		if back.Absent || back.Text == "" {
 			back = plan.Value{Null: true}
@@ -444,7 +449,7 @@ func (u *undoer) one(ctx context.Context, x *undone, now *rowv1.Row, at map[stri
 			u.n.Clears++
 		}
 	}
-	if len(differs) > 0 {
+	if len(differs)+len(stuck) > 0 {
 		c.Reason = plan.ReasonUndoPartly
 	}
 	u.n.Updates++
