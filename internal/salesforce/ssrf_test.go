@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -125,7 +124,6 @@ func TestSSRF(t *testing.T) {
 type names struct {
 	conn    net.PacketConn
 	asked   atomic.Int64
-	mu      sync.Mutex
 	answers func(n int64) []netip.Addr
 }
 

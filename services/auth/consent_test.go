@@ -432,8 +432,12 @@ func TestWhatConsentLacks(t *testing.T) {
 		"two scopes":      {map[string]any{"scope": "refresh_token", "refresh_token": "5Aep861canary"}, false, "missing_scope", []string{"api and id", "Manage user data"}},
 		"a refresh token": {map[string]any{"scope": "api id refresh_token"}, false, "no_refresh_token", []string{"valid until revoked"}},
 		"the web":         {map[string]any{"scope": "api id refresh_token", "refresh_token": "5Aep861canary"}, true, "api_only_user", []string{"licence for integrations", "client credentials"}},
-		"our host": {map[string]any{"scope": "api id refresh_token", "refresh_token": "5Aep861canary", "instance_url": "https://evil.example"}, false,
-			"answer_not_trusted", []string{"instance_url"}},
+		"our host": {
+			map[string]any{"scope": "api id refresh_token", "refresh_token": "5Aep861canary", "instance_url": "https://evil.example"},
+			false,
+			"answer_not_trusted",
+			[]string{"instance_url"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -177,10 +177,12 @@ func TestCallbackPage(t *testing.T) {
 			return errs.New(errs.Internal, "broken", "canary of an internal error")
 		case r.GetError() != "":
 			return send(&authv1.FinishLinkResponse{Link: &authv1.GetLinkResponse{
-				State: authv1.LinkState_LINK_STATE_FAILED, Error: r.GetError(), ErrorDescription: r.GetErrorDescription(), Advice: "Do this."}})
+				State: authv1.LinkState_LINK_STATE_FAILED, Error: r.GetError(), ErrorDescription: r.GetErrorDescription(), Advice: "Do this.",
+			}})
 		}
 		return send(&authv1.FinishLinkResponse{Link: &authv1.GetLinkResponse{
-			State: authv1.LinkState_LINK_STATE_LINKED, Connection: &authv1.Connection{Name: "<b>Sales</b>", OrgId: "00D5g000001AbCdEAK", OrgName: "acme.my.salesforce.com", Username: "u@acme.example"}}})
+			State: authv1.LinkState_LINK_STATE_LINKED, Connection: &authv1.Connection{Name: "<b>Sales</b>", OrgId: "00D5g000001AbCdEAK", OrgName: "acme.my.salesforce.com", Username: "u@acme.example"},
+		}})
 	})
 	evil := `"><img src=x onerror=alert(1)><script>alert(2)</script>`
 	for name, tc := range map[string]struct {

@@ -110,7 +110,12 @@ func (r *raw) headers(end bool, fields ...[2]string) uint32 {
 
 func call2(path, token string) [][2]string {
 	return [][2]string{
-		{":method", "POST"}, {":scheme", "http"}, {":path", path}, {":authority", "gateway"}, {"content-type", "application/grpc"}, {"te", "trailers"},
+		{":method", "POST"},
+		{":scheme", "http"},
+		{":path", path},
+		{":authority", "gateway"},
+		{"content-type", "application/grpc"},
+		{"te", "trailers"},
 		{"authorization", "Bearer " + token},
 	}
 }

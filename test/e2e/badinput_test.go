@@ -208,7 +208,7 @@ func TestBadFieldMaps(t *testing.T) {
 		&mapperv1.Pair{Source: "shoe_size", Target: "Title"}, &mapperv1.Pair{Source: "phone", Target: "Title"}, &mapperv1.Pair{Source: "country", Target: "MailingAddress"})
 	told(t, "a map with six faults", err, errs.Invalid, "invalid_field_map",
 		"no field Nope__c", "CreatedDate", "shoe_size", "pair 3 writes Title already", "MailingAddress", "Department")
-	told(t, "an object that people cannot be written to", save("Account", ""), errs.Invalid, "invalid_field_map", "Account", "Contact, Lead")
+	told(t, "an object in which nobody could be found again", save("Account", ""), errs.Invalid, "invalid_field_map", "Account has no e-mail field", "requires Name")
 	told(t, "an object that is none", save("Robert'); DROP TABLE--", ""), errs.Invalid, "bad_object")
 	if _, err := x.Maps.GetFieldMap(x.Context(t.Context()), &mapperv1.GetFieldMapRequest{}); errs.KindOf(err) != errs.NotFound {
 		t.Errorf("a map that was refused is kept: %v", err)

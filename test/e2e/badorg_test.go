@@ -169,7 +169,7 @@ func TestAllowanceIsUsedUp(t *testing.T) {
 		if harness.Final(run.GetState()) {
 			t.Fatalf("the run ended: %v", run)
 		}
-		if !strings.Contains(run.GetReason(), "REQUEST_LIMIT_EXCEEDED") {
+		if !strings.Contains(run.GetReason(), "those of 24 hours are used up") {
 			return fmt.Errorf("the reason is %q", run.GetReason())
 		}
 		return nil

@@ -14,8 +14,13 @@ import (
 // AuditEntries shows entries of the audit log.
 func AuditEntries(s Style, entries []*auditv1.Entry) string {
 	t := table{columns: []column{
-		{title: "TIME", whole: true}, {title: "WHO"}, {title: "ROLE", whole: true, drop: 2}, {title: "ACTION", whole: true}, {title: "ON"},
-		{title: "DETAIL", drop: 3}, {title: "BY", whole: true, drop: 1},
+		{title: "TIME", whole: true},
+		{title: "WHO"},
+		{title: "ROLE", whole: true, drop: 2},
+		{title: "ACTION", whole: true},
+		{title: "ON"},
+		{title: "DETAIL", drop: 3},
+		{title: "BY", whole: true, drop: 1},
 	}}
 	for _, e := range entries {
 		t.add(s.Time(e.GetAt()), e.GetActor(), Word(e.GetRole()), Action(e.GetAction()), orDash(e.GetSubject()), e.GetDetail(), e.GetService())

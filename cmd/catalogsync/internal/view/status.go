@@ -145,8 +145,14 @@ func purposeWords(c *authv1.Connection) string {
 // Connections lists connections.
 func Connections(s Style, all []*authv1.Connection) string {
 	t := table{columns: []column{
-		{title: "ID", whole: true}, {title: "NAME"}, {title: "STATE", whole: true}, {title: "PURPOSE", whole: true, drop: 3}, {title: "ORG", whole: true, drop: 2},
-		{title: "HOST", drop: 1}, {title: "USER", drop: 1}, {title: "REASON"},
+		{title: "ID", whole: true},
+		{title: "NAME"},
+		{title: "STATE", whole: true},
+		{title: "PURPOSE", whole: true, drop: 3},
+		{title: "ORG", whole: true, drop: 2},
+		{title: "HOST", drop: 1},
+		{title: "USER", drop: 1},
+		{title: "REASON"},
 	}}
 	for _, c := range all {
 		t.add(c.GetId(), orDash(c.GetName()), Words(c.GetState()), orDash(Words(c.GetPurpose())), orDash(c.GetOrgId()), c.GetHost(), orDash(c.GetUsername()), orDash(c.GetReason()))
@@ -168,8 +174,14 @@ func SigningKeys(s Style, keys []*authv1.SigningKey) string {
 // Tokens lists API tokens.
 func Tokens(s Style, tokens []*gatewayv1.ApiToken) string {
 	t := table{columns: []column{
-		{title: "ID", whole: true}, {title: "NAME"}, {title: "TENANT"}, {title: "ROLE", whole: true}, {title: "MADE", whole: true, drop: 2}, {title: "BY", drop: 1},
-		{title: "LAST USED", whole: true}, {title: "ENDS", whole: true},
+		{title: "ID", whole: true},
+		{title: "NAME"},
+		{title: "TENANT"},
+		{title: "ROLE", whole: true},
+		{title: "MADE", whole: true, drop: 2},
+		{title: "BY", drop: 1},
+		{title: "LAST USED", whole: true},
+		{title: "ENDS", whole: true},
 	}}
 	for _, tok := range tokens {
 		ends := "never"

@@ -73,7 +73,7 @@ func TestAKeyAndItsCertificate(t *testing.T) {
 	}
 	sum := sha256.Sum256(block.Bytes)
 	if cert.Subject.CommonName != "catalogsync acme" || k.Fingerprint != hex.EncodeToString(sum[:]) || !cert.PublicKey.(*rsa.PublicKey).Equal(&key.PublicKey) ||
-		cert.IsCA || cert.KeyUsage != x509.KeyUsageDigitalSignature || cert.NotAfter.Sub(time.Now()) < 365*24*time.Hour || cert.NotBefore.After(time.Now()) {
+		cert.IsCA || cert.KeyUsage != x509.KeyUsageDigitalSignature || time.Until(cert.NotAfter) < 365*24*time.Hour || cert.NotBefore.After(time.Now()) {
 		t.Errorf("certificate is %+v of key %+v", cert, k)
 	}
 	// The store holds the private key sealed, and nobody else's id opens it.

@@ -32,13 +32,13 @@ func deadly() token.Options {
 }
 
 // settle asks for another token until it is known whether there is one, and returns how long that took.
-func settle(t *testing.T, o *office, c connection.Connection, rejected config.Secret) (error, time.Duration) {
+func settle(t *testing.T, o *office, c connection.Connection, rejected config.Secret) (time.Duration, error) {
 	t.Helper()
 	began := time.Now()
 	for {
 		_, err := o.Token(t.Context(), c.Tenant, c.ID, rejected)
 		if errs.KindOf(err) != errs.Unavailable {
-			return err, time.Since(began)
+			return time.Since(began), err
 		}
 		if time.Since(began) > 20*time.Second {
 			t.Fatalf("still unknown: %v", err)
@@ -84,7 +84,7 @@ func TestTheProcessEndsInMidCall(t *testing.T) {
 				if tok := mustToken(t, b, hit, config.Secret{}); !tok.Equal(first) {
 					t.Error("the token that works is no longer given")
 				}
-				err, _ := settle(t, b, hit, first)
+				_, err := settle(t, b, hit, first)
 				got := find(t, b, hit)
 				if kind == fault.HangBefore && (err != nil || got.State != connection.Linked) {
 					t.Errorf("nothing was lost: %v, connection is %s (%s)", err, got.State, got.Reason)

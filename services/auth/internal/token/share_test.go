@@ -288,7 +288,7 @@ func TestFlowsWithoutRefreshTokens(t *testing.T) {
 		if _, err := offices[0].Token(t.Context(), tenant, c.ID, rejected); errs.ReasonOf(err) != "salesforce_unreachable" {
 			t.Errorf("%s: a lost answer is %v", tenant, err)
 		}
-		if err, _ := settle(t, offices[1], c, rejected); err != nil || find(t, offices[0], c).State != connection.Linked {
+		if _, err := settle(t, offices[1], c, rejected); err != nil || find(t, offices[0], c).State != connection.Linked {
 			t.Errorf("%s: after a lost answer: %v", tenant, err)
 		}
 		if now := find(t, offices[0], c); now.CredentialVersion != c.CredentialVersion {

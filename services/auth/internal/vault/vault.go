@@ -186,8 +186,11 @@ func (v *Vault) open(box, label []byte) ([]byte, error) {
 
 // Run keeps up with the key set until ctx ends.
 func (v *Vault) Run(ctx context.Context) error {
-	for range v.sets.Watch(ctx) {
-		if err := v.reload(ctx); err != nil && ctx.Err() == nil {
+	for _, err := range v.sets.Watch(ctx) {
+		if err == nil {
+			err = v.reload(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			v.opts.Log.WarnContext(ctx, "key set not loaded", telemetry.Err(err))
 		}
 	}

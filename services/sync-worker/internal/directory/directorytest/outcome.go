@@ -232,8 +232,10 @@ func testLeavers(t *testing.T, b *bundle) {
 	ctx := t.Context()
 	b.put(directory.Full, person("1"), person("2"), person("3"), person("4"))
 	b.ok(b.d.ProjectOutcomes(ctx, tenant, "c", "run1", at(1), []*syncv1.Outcome{
-		{PersonId: "1", Kind: created, RecordId: "A"}, {PersonId: "2", Kind: created, RecordId: "B"},
-		{PersonId: "3", Kind: rejected}, {PersonId: "4", Kind: updated, RecordId: "D"},
+		{PersonId: "1", Kind: created, RecordId: "A"},
+		{PersonId: "2", Kind: created, RecordId: "B"},
+		{PersonId: "3", Kind: rejected},
+		{PersonId: "4", Kind: updated, RecordId: "D"},
 	}))
 	check := func(after string, limit int, want ...directory.Leaver) {
 		t.Helper()
