@@ -79,7 +79,8 @@ func (c *Conductor) Sweep(ctx context.Context) (time.Time, error) {
 		key := r.OrgID + "/" + r.Object
 		if r.State == ledger.RunRequested && !r.PlanOnly && r.Drain == nil {
 			if first := waiting[key]; first != "" {
-				if err := c.wait(ctx, r, first); err != nil {
+				reason := "Waits for run " + first + ", which was requested earlier and writes to " + r.Object + " of the same org."
+				if err := c.wait(ctx, r, reason); err != nil {
 					return next, err
 				}
 				continue
@@ -236,14 +237,17 @@ func (c *Conductor) begin(ctx context.Context, run ledger.Run) (ledger.Run, erro
 			return run, err
 		}
 		if !got {
+			reason := "Waits for another run that writes to " + run.Object + " of the same org."
 			holder, err := c.ledger.Writer(ctx, run)
 			if err == nil {
-				err = c.supersede(ctx, holder, run)
+				if holder, err = c.supersede(ctx, holder, run); holder.State == ledger.RunHeld {
+					reason = fmt.Sprintf("Waits for run %s, which is held until %s; approve or reject it first.", holder.ID, moment(holder.Hold.ExpiresAt))
+				}
 			}
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return run, err
 			}
-			return run, c.wait(ctx, run, "")
+			return run, c.wait(ctx, run, reason)
 		}
 	}
 	return c.ledger.UpdateRun(ctx, run.Tenant, run.ID, func(r *ledger.Run) {
@@ -254,11 +258,7 @@ func (c *Conductor) begin(ctx context.Context, run ledger.Run) (ledger.Run, erro
 }
 
 // wait says why a requested run does not begin.
-func (c *Conductor) wait(ctx context.Context, run ledger.Run, first string) error {
-	reason := "Waits for another run that writes to " + run.Object + " of the same org."
-	if first != "" {
-		reason = "Waits for run " + first + ", which was requested earlier and writes to " + run.Object + " of the same org."
-	}
+func (c *Conductor) wait(ctx context.Context, run ledger.Run, reason string) error {
 	if run.Reason == reason {
 		return nil
 	}

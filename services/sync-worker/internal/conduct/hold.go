@@ -67,8 +67,11 @@ func (c *Conductor) judge(ctx context.Context, next ledger.Run) (ledger.Run, err
 const kindUndo = "undo"
 
 func holdReason(h *ledger.Hold) string {
-	return fmt.Sprintf("%s Nothing was written. Approve or reject the run by %s.", h.Reason, h.ExpiresAt.UTC().Format("2 January 15:04 MST"))
+	return fmt.Sprintf("%s Nothing was written. Approve or reject the run by %s.", h.Reason, moment(h.ExpiresAt))
 }
+
+// moment is a time as people read it in a reason.
+func moment(t time.Time) string { return t.UTC().Format("2 January 15:04 MST") }
 
 // guards are those of the field map that shapes the run; nil where the run was stopped before anything was fixed.
 func (c *Conductor) guards(ctx context.Context, runID string) (*mapperv1.Guards, error) {
@@ -186,7 +189,7 @@ func (c *Conductor) Cancel(ctx context.Context, run ledger.Run, by string) (ledg
 func (c *Conductor) expire(ctx context.Context, run ledger.Run) (ledger.Run, error) {
 	drain := ledger.Drain{
 		State: ledger.RunFailed, Code: "hold_expired",
-		Reason: fmt.Sprintf("Nobody approved or rejected the run by %s. It was held because: %s", run.Hold.ExpiresAt.UTC().Format("2 January 15:04 MST"), run.Hold.Reason),
+		Reason: fmt.Sprintf("Nobody approved or rejected the run by %s. It was held because: %s", moment(run.Hold.ExpiresAt), run.Hold.Reason),
 	}
 	run, err := c.decide(ctx, run, ledger.DecisionExpired, "", "", &drain, func(ledger.Run) error { return nil })
 	if errs.KindOf(err) == errs.Precondition {
@@ -196,18 +199,18 @@ func (c *Conductor) expire(ctx context.Context, run ledger.Run) (ledger.Run, err
 }
 
 // supersede ends a held run because another one of its kind waits for its place: that one's plan is newer, and whoever
-// decides should decide about that.
-func (c *Conductor) supersede(ctx context.Context, holder, by ledger.Run) error {
+// decides should decide about that. It returns the run as it is then.
+func (c *Conductor) supersede(ctx context.Context, holder, by ledger.Run) (ledger.Run, error) {
 	if holder.State != ledger.RunHeld || holder.Kind != by.Kind || holder.Tenant != by.Tenant {
-		return nil
+		return holder, nil
 	}
 	drain := ledger.Drain{
 		State: ledger.RunCancelled, Code: "hold_superseded",
 		Reason: fmt.Sprintf("Run %s was requested while this one waited for a decision, and plans anew.", by.ID),
 	}
-	_, err := c.decide(ctx, holder, ledger.DecisionSuperseded, "", "", &drain, func(ledger.Run) error { return nil })
+	holder, err := c.decide(ctx, holder, ledger.DecisionSuperseded, "", "", &drain, func(ledger.Run) error { return nil })
 	if errs.KindOf(err) == errs.Precondition {
-		return nil
+		return holder, nil
 	}
-	return err
+	return holder, err
 }

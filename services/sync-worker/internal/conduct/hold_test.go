@@ -325,6 +325,8 @@ func TestNewerRunSupersedesAHeldOne(t *testing.T) {
 	o.work()
 	if held, undo := o.run("run2"), o.run("undo"); held.State != ledger.RunHeld || undo.State != ledger.RunRequested {
 		t.Errorf("the held run is %s, the undo %s", held.State, undo.State)
+	} else if want := "Waits for run run2, which is held until " + held.Hold.ExpiresAt.UTC().Format("2 January 15:04 MST") + "; approve or reject it first."; undo.Reason != want {
+		t.Errorf("the undo waits because %q, want %q", undo.Reason, want)
 	}
 }
 
