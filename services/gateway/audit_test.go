@@ -4,7 +4,9 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
 	auditv1 "github.com/catalogsync/catalogsync/gen/catalogsync/audit/v1"
@@ -12,6 +14,7 @@ import (
 	directoryv1 "github.com/catalogsync/catalogsync/gen/catalogsync/directory/v1"
 	gatewayv1 "github.com/catalogsync/catalogsync/gen/catalogsync/gateway/v1"
 	optionsv1 "github.com/catalogsync/catalogsync/gen/catalogsync/options/v1"
+	schedulerv1 "github.com/catalogsync/catalogsync/gen/catalogsync/scheduler/v1"
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
 	"github.com/catalogsync/catalogsync/internal/audit"
 	"github.com/catalogsync/catalogsync/internal/errs"
@@ -120,6 +123,55 @@ func TestEntriesSayWhatItIsAbout(t *testing.T) {
 	other, err := auditv1.NewAuditServiceClient(w.conn).ListAuditEntries(with(t.Context(), w.token(t, "umbrella", admin)), &auditv1.ListAuditEntriesRequest{})
 	if err != nil || len(other.GetEntries()) != 1 || other.GetEntries()[0].GetTenant() != "umbrella" {
 		t.Errorf("the log of another tenant: %v, %v", other, err)
+	}
+}
+
+func TestEntriesTellWhatWasAsked(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	ctx, operator := with(t.Context(), w.token(t, "acme", owner)), with(t.Context(), operatorToken)
+	if _, err := w.runs().ApproveRun(ctx, &syncv1.ApproveRunRequest{RunId: "run_7", PlanHash: "abc123", Note: "Jane Doe asked for it"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := schedulerv1.NewScheduleServiceClient(w.conn).SetSchedule(ctx, &schedulerv1.SetScheduleRequest{Enabled: true, Time: "04:30", Zone: "Europe/Berlin"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := authv1.NewConnectionServiceClient(w.conn).LinkConnection(ctx, &authv1.LinkConnectionRequest{
+		Host: "acme.my.salesforce.com", Credentials: &authv1.LinkConnectionRequest_ClientCredentials{ClientCredentials: &authv1.ClientCredentials{ClientId: "3MVG9", ClientSecret: "hush"}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	made, err := w.tokens.CreateApiToken(operator, &gatewayv1.CreateApiTokenRequest{Name: "ci", Role: admin, Tenant: "acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.tokens.RevokeApiToken(operator, &gatewayv1.RevokeApiTokenRequest{Id: made.GetToken().GetId()}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.tokens.RevokeApiToken(operator, &gatewayv1.RevokeApiTokenRequest{Id: "tok_none"})
+	wantError(t, "a token that there is not", err, errs.NotFound, "no_such_token")
+	_, err = w.tokens.CreateApiToken(operator, &gatewayv1.CreateApiTokenRequest{Name: "x", Role: admin, Tenant: "no tenant"})
+	wantError(t, "a tenant that cannot be", err, errs.Invalid, "invalid_token_request")
+
+	tell := func(tenant string) (got []string) {
+		for _, e := range w.entries(t, tenant) {
+			got = append(got, e.GetAction()[strings.LastIndexByte(e.GetAction(), '/')+1:]+" "+e.GetSubject()+" by "+e.GetActor()+": "+e.GetDetail())
+		}
+		return got
+	}
+	want := []string{
+		"RevokeApiToken " + made.GetToken().GetId() + " by operator: name=ci role=admin created_at=" + made.GetToken().GetCreatedAt().AsTime().Format(time.RFC3339),
+		"CreateApiToken ci by operator: role=admin",
+		"LinkConnection acme.my.salesforce.com by test ROLE_OWNER: credentials=client_credentials client_id=3MVG9",
+		"SetSchedule con_acme by test ROLE_OWNER: enabled=true time=04:30 zone=Europe/Berlin",
+		"ApproveRun run_7 by test ROLE_OWNER: plan_hash=abc123",
+		"CreateApiToken test ROLE_OWNER by operator: role=owner",
+	}
+	if diff := cmp.Diff(want, tell("acme")); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"CreateApiToken x by operator: role=admin", "RevokeApiToken tok_none by operator: "}, tell("")); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	gatewayv1 "github.com/catalogsync/catalogsync/gen/catalogsync/gateway/v1"
 	"github.com/catalogsync/catalogsync/internal/audit"
 	"github.com/catalogsync/catalogsync/internal/rpc"
+	"github.com/catalogsync/catalogsync/services/gateway/internal/access"
 )
 
 // record writes a call into the audit log before it is made, where it takes an admin or more and changes something.
@@ -20,8 +22,20 @@ func (s *Service) record(ctx context.Context, fullMethod string, req proto.Messa
 	if req != nil {
 		m := req.ProtoReflect()
 		e.Subject = subjectOf(m)
-		if e.Tenant == "" { // the operator names the tenant
-			e.Tenant = text(m, "tenant")
+		e.Detail = detailOf(m, e.Subject)
+		// The operator names the tenant. What can be none's name stays with the installation, and is refused.
+		if named := text(m, "tenant"); e.Tenant == "" && access.ValidTenant(named) {
+			e.Tenant = named
+		}
+	}
+	if r, ok := req.(*gatewayv1.RevokeApiTokenRequest); ok {
+		// Nobody can look the token up afterwards: neither whose it was nor what it was called.
+		t, found, err := s.tokens.Tokens.Get(ctx, caller.Tenant, r.GetId())
+		if err != nil {
+			return err
+		}
+		if found {
+			e.Tenant, e.Detail = t.Tenant, detailOf(access.ToProto(t).ProtoReflect(), e.Subject)
 		}
 	}
 	return s.audit.Write(ctx, e)
@@ -33,7 +47,7 @@ func (s *Service) recordSignIn(ctx context.Context, c rpc.Caller, name string) e
 }
 
 // subjects are the fields that say what a request is about, the first that is set.
-var subjects = []protoreflect.Name{"run_id", "id", "link_id", "key_id", "connection_id", "object", "name"}
+var subjects = []protoreflect.Name{"run_id", "id", "link_id", "key_id", "connection_id", "object", "host", "name", "common_name"}
 
 // subjectOf finds what a request is about: an id in it, or in a message in it, such as the field map that is saved.
 func subjectOf(m protoreflect.Message) string {
@@ -62,8 +76,11 @@ func text(m protoreflect.Message, name protoreflect.Name) string {
 	if f == nil || f.Kind() != protoreflect.StringKind || f.IsList() || f.IsMap() {
 		return ""
 	}
-	if o, ok := f.Options().(interface{ GetDebugRedact() bool }); ok && o.GetDebugRedact() {
+	if redacted(f) {
 		return ""
+	}
+	if name == "host" {
+		return hostIn(m.Get(f).String())
 	}
 	return m.Get(f).String()
 }

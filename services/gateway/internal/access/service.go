@@ -36,7 +36,7 @@ func (s *Service) CreateApiToken(ctx context.Context, req *gatewayv1.CreateApiTo
 	if err != nil {
 		return nil, err
 	}
-	return &gatewayv1.CreateApiTokenResponse{Token: toProto(t), Secret: secret.Expose()}, nil
+	return &gatewayv1.CreateApiTokenResponse{Token: ToProto(t), Secret: secret.Expose()}, nil
 }
 
 // ListApiTokens lists the tokens of the caller's tenant, or of the one that an operator names.
@@ -51,7 +51,7 @@ func (s *Service) ListApiTokens(ctx context.Context, req *gatewayv1.ListApiToken
 	}
 	res := &gatewayv1.ListApiTokensResponse{}
 	for _, t := range tokens {
-		res.Tokens = append(res.Tokens, toProto(t))
+		res.Tokens = append(res.Tokens, ToProto(t))
 	}
 	return res, nil
 }
@@ -90,7 +90,8 @@ func tenantOf(ctx context.Context, named string) (string, error) {
 	return own, nil
 }
 
-func toProto(t Token) *gatewayv1.ApiToken {
+// ToProto is a token as callers see it.
+func ToProto(t Token) *gatewayv1.ApiToken {
 	p := &gatewayv1.ApiToken{Id: t.ID, Name: t.Name, Tenant: t.Tenant, Role: t.Role, Author: t.Author, CreatedAt: timestamppb.New(t.CreatedAt)}
 	if !t.UsedAt.IsZero() {
 		p.LastUsedAt = timestamppb.New(t.UsedAt)

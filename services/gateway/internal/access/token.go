@@ -112,19 +112,36 @@ func (s *Tokens) List(ctx context.Context, tenant string) ([]Token, error) {
 
 // Revoke deletes the tenant's token, or any tenant's where tenant is empty. It is refused from then on.
 func (s *Tokens) Revoke(ctx context.Context, tenant, id string) error {
+	e, found, err := s.entry(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return errs.New(errs.NotFound, "no_such_token", "there is no token %s: list the tokens for their ids", id)
+	}
+	if err := s.bucket.Delete(ctx, e.Key, 0); err != nil {
+		return fmt.Errorf("delete token %s: %w", id, err)
+	}
+	return nil
+}
+
+// Get returns the tenant's token, or any tenant's where tenant is empty, and whether there is one.
+func (s *Tokens) Get(ctx context.Context, tenant, id string) (Token, bool, error) {
+	e, found, err := s.entry(ctx, tenant, id)
+	return e.Value, found, err
+}
+
+func (s *Tokens) entry(ctx context.Context, tenant, id string) (store.Entry[Token], bool, error) {
 	all, err := s.bucket.List(ctx, "")
 	if err != nil {
-		return fmt.Errorf("list the tokens: %w", err)
+		return store.Entry[Token]{}, false, fmt.Errorf("list the tokens: %w", err)
 	}
 	for _, e := range all {
 		if e.Value.ID == id && (tenant == "" || e.Value.Tenant == tenant) {
-			if err := s.bucket.Delete(ctx, e.Key, 0); err != nil {
-				return fmt.Errorf("delete token %s: %w", id, err)
-			}
-			return nil
+			return e, true, nil
 		}
 	}
-	return errs.New(errs.NotFound, "no_such_token", "there is no token %s: list the tokens for their ids", id)
+	return store.Entry[Token]{}, false, nil
 }
 
 // find returns the token with the secret. NotFound when there is none.
