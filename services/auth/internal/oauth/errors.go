@@ -43,6 +43,19 @@ func (r *Refusal) Definite() bool {
 	return !a.transient && (a.code != "" || r.Status < http.StatusInternalServerError)
 }
 
+// AtFault reports whether Salesforce says that it failed itself: it may have failed after it had done what was asked, so
+// that nobody knows what became of a refresh token that was sent.
+func (r *Refusal) AtFault() bool {
+	if r.Status >= http.StatusInternalServerError {
+		return true
+	}
+	switch strings.ToLower(r.Code) {
+	case "server_error", "unknown_error", "service_unavailable", "temporarily_unavailable", "system_down":
+		return true
+	}
+	return false
+}
+
 // NoAnswer says that a host could not be reached or answered something that is not OAuth. Nothing is known about the
 // credentials.
 type NoAnswer struct {

@@ -65,16 +65,18 @@ func (s *Source) refresh(ctx context.Context, e *entry, f *flight, h *held) (aga
 		answer := errs.Wrap(n.Err, errs.Unavailable, "salesforce_unreachable", "%s", n.Error())
 		if rotates && sent {
 			note = (*turn).lose
-			s.meters.event(ctx, "unknown")
-			s.log.WarnContext(ctx, "answer to a token refresh lost", append(s.attrs(f.conn), slog.String(telemetry.KeyReason, n.Error()))...)
-			answer = unknown(f.conn, s.opt.Settle)
-			answer.Msg = n.Error() + "; " + answer.Msg
+			answer = s.lost(ctx, f.conn, n.Error())
 		}
 		f.err = s.pause(e, answer)
 		return false
 	}
 	if r, ok := errors.AsType[*oauth.Refusal](err); ok && !r.Definite() {
 		s.meters.request(ctx, "unanswered")
+		if rotates && r.AtFault() {
+			note = (*turn).lose // Salesforce may have used the refresh token up before it failed
+			f.err = s.pause(e, s.lost(ctx, f.conn, r.Error()))
+			return false
+		}
 		f.refusal, f.err = r, s.pause(e, busy(r))
 		return false
 	}
@@ -82,6 +84,16 @@ func (s *Source) refresh(ctx context.Context, e *entry, f *flight, h *held) (aga
 		note = (*turn).lose // it may hold the new refresh token
 	}
 	return s.refused(ctx, f, h, err)
+}
+
+// lost tells whoever watches that a refresh brought no answer that says what became of the refresh token, and returns the
+// error that says so to the caller. why is what came instead.
+func (s *Source) lost(ctx context.Context, c connection.Connection, why string) *errs.Error {
+	s.meters.event(ctx, "unknown")
+	s.log.WarnContext(ctx, "answer to a token refresh lost", append(s.attrs(c), slog.String(telemetry.KeyReason, why))...)
+	e := unknown(c, s.opt.Settle)
+	e.Msg = why + "; " + e.Msg
+	return e
 }
 
 // call makes the one call. sent says that it may have reached Salesforce.

@@ -1,8 +1,13 @@
 package token_test
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -212,7 +217,8 @@ func TestWhatNeverReachedSalesforceChangesNothing(t *testing.T) {
 	}
 }
 
-// TestTroubleAtSalesforceIsNoLostAnswer: an OAuth error is an answer, and a refresh token that it came for is still good.
+// TestTroubleAtSalesforceIsNoLostAnswer: an OAuth error by which Salesforce refuses is an answer, and a refresh token that
+// it came for is still good.
 func TestTroubleAtSalesforceIsNoLostAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -299,5 +305,81 @@ func TestAMissingScope(t *testing.T) {
 	w.sim.SetLoginPolicy(simulator.LoginPolicy{})
 	if r, err := a.Test(t.Context(), find(t, a, c)); err != nil || r.Refusal != nil || w.sim.Counters().Reuses != 0 {
 		t.Errorf("the refresh token that came with it was lost: %+v, %v", r, err)
+	}
+}
+
+// TestSalesforceFailsWhileItRotates: an OAuth error that says that Salesforce itself has failed leaves it as unknown
+// as no answer at all what became of the refresh token.
+func TestSalesforceFailsWhileItRotates(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		code    string
+		status  int
+		applied bool
+	}{
+		"before":              {"server_error", http.StatusInternalServerError, false},
+		"after":               {"server_error", http.StatusInternalServerError, true},
+		"after, unknown":      {"unknown_error", http.StatusBadRequest, true},
+		"after, maintenance":  {"service_unavailable", http.StatusServiceUnavailable, true},
+		"after, a new code":   {"moon_phase", http.StatusBadGateway, true},
+		"before, maintenance": {"service_unavailable", http.StatusBadRequest, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			var fails atomic.Bool
+			front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/services/oauth2/token" || !fails.CompareAndSwap(true, false) {
+					w.sim.Handler().ServeHTTP(rw, r)
+					return
+				}
+				if c.applied {
+					w.sim.Handler().ServeHTTP(httptest.NewRecorder(), r)
+				}
+				rw.Header().Set("Content-Type", "application/json")
+				rw.WriteHeader(c.status)
+				_, _ = fmt.Fprintf(rw, `{"error":%q}`, c.code)
+			}))
+			t.Cleanup(front.Close)
+			a := open(t, w.nats.Bus(t), w.keyFile, front.URL, quick())
+			linked, err := a.conns.Link(t.Context(), connection.Connection{
+				Tenant: "acme", Flow: connection.WebServer, Host: front.URL, InstanceURL: front.URL, OrgID: w.sim.OrgID(), UserID: w.sim.UserID(),
+			}, connection.Credentials{
+				ClientID: w.sim.ClientID(), ClientSecret: config.NewSecret(w.sim.ClientSecret()), RefreshToken: config.NewSecret(w.sim.RefreshToken()),
+			}, connection.Terms{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := linked.Connection
+			first := mustToken(t, a, conn, config.Secret{})
+			fails.Store(true)
+			_, err = a.Test(t.Context(), conn)
+			if errs.ReasonOf(err) != "refresh_unknown" || errs.RetryAfter(err) <= 0 || !strings.Contains(errs.Message(err), c.code) {
+				t.Fatalf("error is %v", err)
+			}
+			if n := a.events(t); n["unknown"] != 1 || n["needs_reconnect"] != 0 {
+				t.Errorf("events are %v", n)
+			}
+			// The access token that works stays in use, and nothing is asked that could end it.
+			calls := w.calls()
+			if _, err := a.Test(t.Context(), conn); errs.ReasonOf(err) != "refresh_unknown" || w.calls() != calls || w.sim.Counters().Reuses != 0 {
+				t.Errorf("error is %v after %d more calls", err, w.calls()-calls)
+			}
+			if tok := mustToken(t, a, conn, config.Secret{}); !tok.Equal(first) {
+				t.Error("the token that works is no longer given")
+			}
+			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+				if _, err = a.Token(t.Context(), conn.Tenant, conn.ID, first); errs.KindOf(err) != errs.Unavailable {
+					break
+				}
+			}
+			got := find(t, a, conn)
+			if c.applied && (errs.ReasonOf(err) != "needs_reconnect" || got.ReasonCode != "lost_reply") || !c.applied && (err != nil || got.State != connection.Linked) {
+				t.Errorf("error is %v, connection %s (%s)", err, got.State, got.ReasonCode)
+			}
+			if n := a.events(t)["reuse_suspected"]; n != 0 {
+				t.Errorf("%d reuses suspected", n)
+			}
+		})
 	}
 }
