@@ -30,11 +30,11 @@ func lostRecord(id string) string { return hintRecord + id }
 func lostContact(contact, lead string) string { return hintContact + contact + ":" + lead }
 
 // follow places the people whom keys alone do not: those whose record was merged, deleted, converted or given another
-// key. Then it flags leavers.
+// key. It flags leavers too.
 //
 // It goes over them twice. First it asks the org what became of their records, and counts who would land on each; then it
 // looks whether the plan has given one of these records to somebody else already, and decides. What the org said rests on
-// the bus in between: memory holds a page of people, eight bytes for each record, and those who are in each other's way.
+// the bus in between: memory holds a page of people, a hash for each record, and those who are in each other's way.
 func (w *work) follow(ctx context.Context) error {
 	s, err := w.loadSnapshot(ctx)
 	if err != nil {
@@ -44,7 +44,10 @@ func (w *work) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := &follower{w: w, s: s, d: newDecider(w, s), tasks: tasks, landing: make(map[uint64]int)}
+	f := &follower{
+		w: w, s: s, d: newDecider(w, s), tasks: tasks, fates: rows.NewRows(w.pub, rows.KindFates, nil, 1),
+		landing: make(map[uint64]int), leavers: make(map[uint64]struct{}),
+	}
 	if w.draining() {
 		err := f.eachLost(ctx, func(_ string, p plan.Keyed) error {
 			f.d.n.Deferred++
@@ -55,20 +58,10 @@ func (w *work) follow(ctx context.Context) error {
 		}
 		return f.d.settle(ctx)
 	}
-	if err := f.findAll(ctx); err != nil {
-		return err
-	}
-	if err := f.findLeavers(ctx); err != nil {
-		return err
-	}
-	if err := f.findRivals(ctx); err != nil {
-		return err
-	}
-	if err := f.decideAll(ctx); err != nil {
-		return err
-	}
-	if err := f.flagLeavers(ctx); err != nil {
-		return err
+	for _, pass := range []func(context.Context) error{f.findAll, f.findLeavers, f.fates.Close, f.findRivals, f.decideAll} {
+		if err := pass(ctx); err != nil {
+			return err
+		}
 	}
 	return f.d.settle(ctx)
 }
@@ -78,13 +71,14 @@ type follower struct {
 	s     *snapshot
 	d     *decider
 	tasks []ledger.Task
+	// fates is where the first pass writes what it found, leavers included, for the second.
 	fates *rows.Rows
 	// landing counts who would land on a record, by hash of its id.
 	landing map[uint64]int
 	// rivals are people who would all land on one record, by hash of its id.
 	rivals map[uint64][]string
-	// leavers are records to be flagged, by id.
-	leavers map[string]*eventv1.PlannedChange
+	// leavers are hashes of the ids of records to be flagged.
+	leavers map[uint64]struct{}
 }
 
 // eachLost hands out everybody whom plan and adopt left to this stage.
@@ -111,7 +105,6 @@ func (f *follower) eachLost(ctx context.Context, fn func(hint string, p plan.Key
 
 // findAll asks what became of everybody's record, a page of people at a time.
 func (f *follower) findAll(ctx context.Context) error {
-	f.fates = rows.NewRows(f.w.pub, rows.KindFates, nil, 1)
 	type lost struct {
 		hint   string
 		person plan.Keyed
@@ -149,16 +142,13 @@ func (f *follower) findAll(ctx context.Context) error {
 		}
 		return flush()
 	})
-	if err == nil {
-		err = flush()
-	}
 	if err != nil {
 		return err
 	}
-	return f.fates.Close(ctx)
+	return flush()
 }
 
-// placed is where a lost person belongs.
+// placed is where a lost person belongs, or the record of a leaver.
 type placed struct {
 	subject
 	// how: a verdict of place.
@@ -173,6 +163,7 @@ const (
 	toBin     = "bin"     // it is in the recycle bin, and to be taken out of it
 	toLeave   = "leave"   // it was deleted, and stays so
 	toHistory = "history" // the Lead was converted, and its Contact is gone: it stays as it is
+	toFlag    = "flag"    // the person is gone, and the record, which has the flag's value alone, is to say so
 )
 
 // place applies the policies to what became of a person's record.
@@ -286,8 +277,9 @@ func (f *follower) findRivals(ctx context.Context) error {
 		if record == "" {
 			return
 		}
-		delete(f.leavers, record) // somebody who is here has the record
-		if f.landing[xxhash.Sum64String(record)] > 0 {
+		h := xxhash.Sum64String(record)
+		delete(f.leavers, h) // somebody who is here has the record
+		if f.landing[h] > 0 {
 			claims = append(claims, claim{person, record, take})
 		}
 	}

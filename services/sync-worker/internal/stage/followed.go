@@ -3,48 +3,51 @@ package stage
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
 	mapperv1 "github.com/catalogsync/catalogsync/gen/catalogsync/mapper/v1"
+	"github.com/catalogsync/catalogsync/services/sync-worker/internal/conduct"
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/plan"
 )
 
-// decideAll makes the plan of everybody who was lost.
+// decideAll makes the plan of everybody who was lost, a page of people at a time, and of leavers.
 func (f *follower) decideAll(ctx context.Context) error {
-	if err := f.findContacts(ctx); err != nil {
-		return err
-	}
 	values, err := f.w.wantedValues(ctx, f.s)
 	if err != nil {
 		return err
 	}
 	defer values.close()
-	var waiting []subject
+	var page []subject
 	flush := func() error {
-		if len(waiting) == 0 {
-			return nil
-		}
-		batch := make([]*mapperv1.PersonAndRecord, len(waiting))
-		for i, x := range waiting {
-			batch[i] = &mapperv1.PersonAndRecord{Person: x.Person.Row, Record: x.Record}
-		}
-		mapped, err := values.next(batch)
-		if err != nil {
+		if err := f.findContacts(ctx, page); err != nil {
 			return err
 		}
-		for i, x := range waiting {
-			if err := f.d.one(ctx, x, mapped[i]); err != nil {
+		for some := range slices.Chunk(page, mapBatch) {
+			batch := make([]*mapperv1.PersonAndRecord, len(some))
+			for i, x := range some {
+				batch[i] = &mapperv1.PersonAndRecord{Person: x.Person.Row, Record: x.Record}
+			}
+			mapped, err := values.next(batch)
+			if err != nil {
 				return err
 			}
+			for i, x := range some {
+				if err := f.d.one(ctx, x, mapped[i]); err != nil {
+					return err
+				}
+			}
+			f.w.rows.Add(int64(len(some)))
 		}
-		f.w.rows.Add(int64(len(waiting)))
-		waiting = waiting[:0]
+		page = page[:0]
 		return nil
 	}
 	err = f.eachPlaced(ctx, func(x placed) error {
 		person := x.Person.Row.GetId()
 		switch x.how {
+		case toFlag:
+			return f.flag(ctx, x)
 		case toHistory:
 			return f.d.superseded(ctx, person, x.Record.GetId())
 		case toLeave:
@@ -57,8 +60,8 @@ func (f *follower) decideAll(ctx context.Context) error {
 				return f.rejectRival(ctx, x.subject)
 			}
 		}
-		waiting = append(waiting, x.subject)
-		if len(waiting) < mapBatch {
+		page = append(page, x.subject)
+		if len(page) < conduct.PartRows {
 			return nil
 		}
 		return flush()
@@ -69,21 +72,18 @@ func (f *follower) decideAll(ctx context.Context) error {
 	return flush()
 }
 
-// findContacts looks which of the people who would get a new Lead are a Contact already.
-func (f *follower) findContacts(ctx context.Context) error {
+// findContacts looks which people of a page, of those who would get a new Lead, are a Contact already.
+func (f *follower) findContacts(ctx context.Context, page []subject) error {
 	if !f.s.skipsContacts() {
 		return nil
 	}
 	var emails []string
-	err := f.eachPlaced(ctx, func(x placed) error {
-		if x.how == toCreate {
+	for _, x := range page {
+		if x.Record == nil {
 			emails = append(emails, x.Person.Email)
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
+	var err error
 	f.d.contacts, err = f.w.contactsByEmail(ctx, emails)
 	return err
 }

@@ -19,9 +19,8 @@ import (
 // leaverPage is how many leavers are read at once: as many as one call returns.
 const leaverPage = 2000
 
-// findLeavers finds records of people who are gone and do not carry the flag yet.
+// findLeavers finds records of people who are gone and do not carry the flag yet, a page of people at a time.
 func (f *follower) findLeavers(ctx context.Context) error {
-	f.leavers = make(map[string]*eventv1.PlannedChange)
 	if !slices.ContainsFunc(f.tasks, func(t ledger.Task) bool {
 		return t.Stage == ledger.StagePrepare && t.Result != nil && t.Result.Prepared != nil && t.Result.Prepared.FlagLeavers
 	}) {
@@ -32,7 +31,7 @@ func (f *follower) findLeavers(ctx context.Context) error {
 		return err
 	}
 	flag := f.s.leaversColumn()
-	want := plan.Value{Text: f.s.fieldMap.GetIdentity().GetLeaversValue()}
+	want := f.leaversFlag()
 	columns := []salesforce.Column{f.s.record[0], {Name: flag.Field, Type: salesforce.FieldType(flag.Type)}}
 	if f.s.converted >= 0 {
 		columns = append(columns, f.s.record[f.s.converted])
@@ -61,13 +60,16 @@ func (f *follower) findLeavers(ctx context.Context) error {
 			if flag.Equal(want, have) {
 				return nil
 			}
-			c := &eventv1.PlannedChange{
-				PersonId: person[id], RecordId: r.Values[0], After: &rowv1.Row{}, Before: &rowv1.Row{}, Reason: plan.ReasonLeaver,
+			h := xxhash.Sum64String(r.Values[0])
+			if _, twice := f.leavers[h]; twice {
+				return nil // of two people who had the record one after the other
 			}
-			plan.Set(c.After, want)
-			plan.Set(c.Before, have)
-			f.leavers[r.Values[0]] = c
-			return nil
+			f.leavers[h] = struct{}{}
+			x := placed{how: toFlag, subject: subject{reason: plan.ReasonLeaver, Joined: plan.Joined{
+				Person: plan.Keyed{Row: &rowv1.Row{Id: person[id]}}, Record: &rowv1.Row{Id: r.Values[0]},
+			}}}
+			plan.Set(x.Record, have)
+			return f.keep(ctx, x)
 		})
 		if err != nil {
 			return refusal(err, "read the records of people who are gone")
@@ -75,15 +77,21 @@ func (f *follower) findLeavers(ctx context.Context) error {
 	}
 }
 
-// flagLeavers plans the flags of records that nobody else has.
-func (f *follower) flagLeavers(ctx context.Context) error {
-	for _, id := range slices.Sorted(maps.Keys(f.leavers)) {
-		if f.landing[xxhash.Sum64String(id)] > 0 {
-			continue // a merge made it somebody else's
-		}
-		if err := f.d.plan(ctx, syncv1.Action_ACTION_UPDATE, f.leavers[id]); err != nil {
-			return err
-		}
+// flag plans the flag of a record that nobody else has.
+func (f *follower) flag(ctx context.Context, x placed) error {
+	h := xxhash.Sum64String(x.Record.GetId())
+	if _, left := f.leavers[h]; !left || f.landing[h] > 0 {
+		return nil // the plan or a merge made it somebody else's
 	}
-	return nil
+	c := &eventv1.PlannedChange{
+		PersonId: x.Person.Row.GetId(), RecordId: x.Record.GetId(), After: &rowv1.Row{}, Before: &rowv1.Row{}, Reason: x.reason,
+	}
+	plan.Set(c.After, f.leaversFlag())
+	plan.Set(c.Before, plan.Cell(x.Record, 0))
+	return f.d.plan(ctx, syncv1.Action_ACTION_UPDATE, c)
+}
+
+// leaversFlag is the value that flags leavers.
+func (f *follower) leaversFlag() plan.Value {
+	return plan.Value{Text: f.s.fieldMap.GetIdentity().GetLeaversValue()}
 }
