@@ -148,6 +148,8 @@ type Checkpoint struct {
 	Paused int `json:"paused,omitempty"`
 	// Attempted is the number of rows, from the first, that were sent or may have been.
 	Attempted int `json:"attempted,omitempty"`
+	// Outdated are rows, by their place, that are not sent because their record was modified while the run waited.
+	Outdated []int `json:"outdated,omitempty"`
 }
 
 // BulkJob is one Bulk job of a task.

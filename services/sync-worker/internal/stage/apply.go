@@ -61,6 +61,9 @@ func (w *work) apply(ctx context.Context) error {
 		}
 		a.only[at] = true
 	}
+	if err := a.lookAgain(ctx, tasks); err != nil {
+		return err
+	}
 	if w.task.Input.Bulk {
 		err = a.bulk(ctx)
 	} else {
@@ -84,6 +87,8 @@ type applier struct {
 	deletes bool
 	// only these rows are the task's, by their place; nil for all.
 	only map[int]bool
+	// outdated are rows, by their place, that are not sent because their record was modified while the run waited.
+	outdated map[int]bool
 	// open are the rows of a Collections task that have not ended, with their place.
 	open map[*eventv1.PlannedChange]int
 	// asked counts the rows that were sent once more for the names of duplicates; noRoom: the org's allocation has none for
@@ -94,7 +99,8 @@ type applier struct {
 	targets     []plan.Column
 	sent        []int
 	corrections corrections
-	// told: each tells how those end who are not sent, because a record that they refer to could not be made.
+	// told: each tells how those end who are not sent, because a record that they refer to could not be made or their own
+	// was modified meanwhile.
 	told    bool
 	out     *rows.Outcomes
 	written *rows.Written
@@ -117,6 +123,14 @@ func (a *applier) each(ctx context.Context, fn func(*eventv1.PlannedChange) erro
 					continue
 				}
 				a.place = at
+				if a.outdated[at] {
+					if a.told {
+						if err := a.putOff(ctx, c, codeChanged, "The record was modified in Salesforce while the run waited; the next run plans it again.", ""); err != nil {
+							return err
+						}
+					}
+					continue
+				}
 				if e, unmade := a.corrections.unmade(a.s, c); unmade {
 					if a.told {
 						if err := a.refused(ctx, c, e, ""); err != nil {

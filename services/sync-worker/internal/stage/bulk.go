@@ -297,7 +297,7 @@ func (res results) open(key string) bool {
 
 // unsettled counts the rows that still have to be sent.
 func (a *applier) unsettled(ctx context.Context, res results) (int64, error) {
-	if len(res) == 0 && a.corrections.revoked == nil && len(a.corrections.failed) == 0 {
+	if len(res) == 0 && len(a.outdated) == 0 && a.corrections.revoked == nil && len(a.corrections.failed) == 0 {
 		return a.w.task.Input.Rows, nil
 	}
 	check, err := a.writer(io.Discard)

@@ -50,14 +50,7 @@ func (w *work) recheck(ctx context.Context) error {
 	if r.org, err = w.client(); err != nil {
 		return err
 	}
-	for _, t := range tasks {
-		if t.Stage == ledger.StagePrepare && t.Result != nil && t.Result.Prepared != nil {
-			r.since = t.Result.Prepared.Since
-		}
-	}
-	if r.since.IsZero() { // an org whose replies have no date
-		r.since = w.run.StartedAt.Add(-15 * time.Minute)
-	}
+	r.since = w.readSince(tasks)
 	if err := r.note(ctx); err != nil {
 		return err
 	}
@@ -68,6 +61,7 @@ func (w *work) recheck(ctx context.Context) error {
 	if err != nil {
 		return refusal(err, "see which records were modified while the run was held")
 	}
+	r.d.result.Prepared = &ledger.Prepared{Since: r.asked}
 	if len(r.modified) > 0 {
 		if err := r.replan(ctx); err != nil {
 			return err
@@ -84,6 +78,8 @@ type rechecker struct {
 	tasks   []ledger.Task
 	revoked ledger.Revocations
 	since   time.Time
+	// asked is Salesforce's clock before the modified records were read.
+	asked time.Time
 	// wanted are the records and match keys that planned changes are about.
 	wanted idFilter
 	// contacts: the run changes Contacts beside its own object.
@@ -130,7 +126,7 @@ func (r *rechecker) note(ctx context.Context) error {
 			r.wanted.add(c.GetRecordId())
 			return nil
 		}
-		for _, key := range r.createKeys(c) {
+		for _, key := range r.s.createKeys(c) {
 			r.wanted.add(key)
 		}
 		return nil
@@ -138,13 +134,13 @@ func (r *rechecker) note(ctx context.Context) error {
 }
 
 // createKeys are the keys by which a record might be found that somebody made meanwhile for a planned create.
-func (r *rechecker) createKeys(c *eventv1.PlannedChange) []string {
+func (s *snapshot) createKeys(c *eventv1.PlannedChange) []string {
 	var keys []string
-	if r.s.byExternalID() {
-		keys = append(keys, wantedKey+r.s.foldExternalID(c.GetKey()))
+	if s.byExternalID() {
+		keys = append(keys, wantedKey+s.foldExternalID(c.GetKey()))
 	}
-	if r.s.emailTarget >= 0 && r.s.email >= 0 {
-		if email := foldEmail(plan.Cell(c.GetAfter(), r.s.emailTarget).Text); email != "" {
+	if s.emailTarget >= 0 && s.email >= 0 {
+		if email := foldEmail(plan.Cell(c.GetAfter(), s.emailTarget).Text); email != "" {
 			keys = append(keys, wantedEmail+email)
 		}
 	}
@@ -153,7 +149,7 @@ func (r *rechecker) createKeys(c *eventv1.PlannedChange) []string {
 
 // fetch reads the records that were modified and that planned changes are about.
 func (r *rechecker) fetch(ctx context.Context) error {
-	where := "WHERE SystemModstamp >= " + r.since.UTC().Format("2006-01-02T15:04:05Z")
+	where := modifiedSince(r.since)
 	object := r.w.run.Object
 	if len(r.w.task.Checkpoint.Jobs) == 0 {
 		if r.contacts {
@@ -171,6 +167,7 @@ func (r *rechecker) fetch(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.asked = r.org.ServerTime()
 		if n == 0 {
 			return nil
 		}
@@ -188,17 +185,7 @@ func (r *rechecker) fetch(ctx context.Context) error {
 // take takes a modified record in, if a planned change may be about it.
 func (r *rechecker) take(rec *salesforce.Record) error {
 	id := rec.Values[0]
-	var keys []string
-	if r.s.byExternalID() {
-		if key := r.s.foldExternalID(rec.Values[r.s.external]); key != "" {
-			keys = append(keys, wantedKey+key)
-		}
-	}
-	if r.s.email >= 0 && len(keys) == 0 { // a record with somebody's external id is theirs, whatever its e-mail
-		if email := foldEmail(rec.Values[r.s.email]); email != "" {
-			keys = append(keys, wantedEmail+email)
-		}
-	}
+	keys := r.s.recordKeys(rec)
 	about := r.wanted.has(id)
 	for _, key := range keys {
 		if r.wanted.has(key) {
@@ -209,6 +196,21 @@ func (r *rechecker) take(rec *salesforce.Record) error {
 		return nil
 	}
 	return r.found(id, recordRow(rec))
+}
+
+// recordKeys are the keys by which a record might be found for a planned create.
+func (s *snapshot) recordKeys(rec *salesforce.Record) []string {
+	if s.byExternalID() { // a record with somebody's external id is theirs, whatever its e-mail
+		if key := s.foldExternalID(rec.Values[s.external]); key != "" {
+			return []string{wantedKey + key}
+		}
+	}
+	if s.email >= 0 {
+		if email := foldEmail(rec.Values[s.email]); email != "" {
+			return []string{wantedEmail + email}
+		}
+	}
+	return nil
 }
 
 func (r *rechecker) found(id string, row *rowv1.Row) error {
@@ -271,7 +273,7 @@ func (r *rechecker) about(kind string, c *eventv1.PlannedChange) []string {
 		}
 		return ids
 	}
-	for _, key := range r.createKeys(c) {
+	for _, key := range r.s.createKeys(c) {
 		for _, id := range r.keys[key] {
 			if !slices.Contains(ids, id) {
 				ids = append(ids, id)

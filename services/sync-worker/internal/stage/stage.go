@@ -64,6 +64,8 @@ type Runner struct {
 	Allocations *allocation.Book
 	// OnCall is told of every exchange with Salesforce.
 	OnCall func(context.Context, salesforce.CallInfo)
+	// Now is the clock by which it is told how long ago records were read; time.Now where nil.
+	Now func() time.Time
 
 	paces paces
 }
