@@ -33,6 +33,11 @@ const (
 	runs = "RUNS"
 	// sweepEvery is how often retired keys are looked at.
 	sweepEvery = 30 * time.Second
+	// takeBackTimeout bounds how long it is tried to take a mark back.
+	takeBackTimeout = 10 * time.Second
+	// markLife is longer than any call that destroys lives: whoever left a mark behind then was cut off, and what was asked
+	// for is done in its place.
+	markLife = 5 * time.Minute
 )
 
 // Key is one version of a tenant's data key.
@@ -54,6 +59,10 @@ type version struct {
 	DestroyedAt time.Time `json:"destroyed_at,omitzero"`
 	// Retired: it seals nothing any more, and is destroyed as soon as no run of the tenant is open.
 	Retired bool `json:"retired,omitempty"`
+	// Mark is that of the call which retired it in order to destroy it at once, and which takes that back when it may not;
+	// empty for others. A mark that is left behind at MarkedAt is void after markLife.
+	Mark     string    `json:"mark,omitempty"`
+	MarkedAt time.Time `json:"marked_at,omitzero"`
 }
 
 // Keys keeps data keys. It is safe for concurrent use.
@@ -152,22 +161,70 @@ func (k *Keys) create(ctx context.Context, tenant string) (Key, error) {
 }
 
 // Destroy destroys every version of the tenant's key; the next [Keys.Get] makes a new one. It may be repeated. While a run
-// of the tenant is open the error is Precondition, reason "run_open": try again when it has ended.
+// of the tenant is open, or when one begins meanwhile, the error is Precondition, reason "run_open": try again when it has
+// ended.
 func (k *Keys) Destroy(ctx context.Context, tenant string) error {
 	open, err := k.runOf(ctx, tenant)
 	if err != nil {
 		return err
 	}
 	if open != "" {
-		return errs.New(errs.Precondition, "run_open", "run %s of tenant %s has not ended, and needs the data key: cancel it or wait, then try again", open, tenant)
+		return runOpen(tenant, open)
 	}
-	return k.change(ctx, tenant, func(v *version, now time.Time) { v.Sealed, v.DestroyedAt = nil, now })
+	// A run that begins from here on is given another version. One that was given a marked version is open by now, so that
+	// the second look finds it.
+	mark := rand.Text()
+	err = k.change(ctx, tenant, func(v *version, now time.Time) {
+		if !v.Retired || v.Mark != "" {
+			v.Retired, v.Mark, v.MarkedAt = true, mark, now
+		}
+	})
+	if err != nil {
+		return err
+	}
+	open, err = k.runOf(ctx, tenant)
+	if err != nil || open != "" {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackTimeout)
+		defer cancel()
+		back := k.change(ctx, tenant, func(v *version, _ time.Time) {
+			if v.Mark == mark {
+				v.Retired, v.Mark, v.MarkedAt = false, "", time.Time{}
+			}
+		})
+		if err = errors.Join(err, back); err != nil {
+			return err
+		}
+		return runOpen(tenant, open)
+	}
+	others := false
+	err = k.change(ctx, tenant, func(v *version, now time.Time) {
+		switch {
+		case v.Retired && (v.Mark == mark || v.Mark == ""):
+			v.destroy(now)
+		case v.Mark != "":
+			others = true
+		}
+	})
+	if err == nil && others {
+		return errs.New(errs.Conflict, "destroying_at_once", "the data key of tenant %s is being destroyed by another caller as well: try again", tenant)
+	}
+	return err
+}
+
+func runOpen(tenant, run string) error {
+	return errs.New(errs.Precondition, "run_open", "run %s of tenant %s has not ended, and needs the data key: cancel it or wait, then try again", run, tenant)
+}
+
+// destroy takes the key away.
+func (v *version) destroy(now time.Time) {
+	v.Sealed, v.DestroyedAt, v.Mark, v.MarkedAt = nil, now, "", time.Time{}
 }
 
 // Retire destroys the versions that the tenant's key has now, or, while a run of the tenant is open, has [Keys.Run] destroy
 // them as soon as none is. It reports whether they are destroyed.
 func (k *Keys) Retire(ctx context.Context, tenant string) (destroyed bool, err error) {
-	if err := k.change(ctx, tenant, func(v *version, _ time.Time) { v.Retired = true }); err != nil {
+	err = k.change(ctx, tenant, func(v *version, _ time.Time) { v.Retired, v.Mark, v.MarkedAt = true, "", time.Time{} })
+	if err != nil {
 		return false, err
 	}
 	return k.sweep(ctx, tenant)
@@ -179,8 +236,8 @@ func (k *Keys) sweep(ctx context.Context, tenant string) (destroyed bool, err er
 		return false, err
 	}
 	return true, k.change(ctx, tenant, func(v *version, now time.Time) {
-		if v.Retired {
-			v.Sealed, v.DestroyedAt = nil, now
+		if v.Retired && (v.Mark == "" || now.Sub(v.MarkedAt) > markLife) {
+			v.destroy(now)
 		}
 	})
 }
@@ -193,7 +250,7 @@ func (k *Keys) change(ctx context.Context, tenant string, fn func(v *version, no
 			if v := &rec.Versions[i]; v.Sealed != nil {
 				before := *v
 				fn(v, time.Now().UTC().Truncate(time.Millisecond))
-				changed = changed || v.Retired != before.Retired || v.Sealed == nil
+				changed = changed || v.Retired != before.Retired || v.Mark != before.Mark || v.Sealed == nil
 			}
 		}
 		if !changed {

@@ -2,6 +2,7 @@ package datakey_test
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -139,4 +140,52 @@ func TestARetiredKeyWaitsForTheRun(t *testing.T) {
 	if destroyed, err := w.keys.Retire(t.Context(), "nobody"); err != nil || !destroyed {
 		t.Errorf("of a tenant without keys, destroyed: %v, %v", destroyed, err)
 	}
+}
+
+// TestARunThatBeginsMeanwhileKeepsItsKey: whatever a run is given while keys are destroyed can be read until it has ended.
+func TestARunThatBeginsMeanwhileKeepsItsKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	refused := 0
+	for i := range 30 {
+		run := fmt.Sprint("run", i)
+		w.get("acme", 0)
+		var wg sync.WaitGroup
+		var given datakey.Key
+		errors := make([]error, 2)
+		for n := range errors {
+			wg.Go(func() { errors[n] = w.keys.Destroy(context.Background(), "acme") })
+		}
+		wg.Go(func() {
+			for range i % 6 { // it begins at other points of the destruction
+				w.get("umbrella", 0)
+			}
+			w.begin("acme", run)
+			given = w.get("acme", 0)
+		})
+		wg.Wait()
+		for _, err := range errors {
+			if errs.ReasonOf(err) == "run_open" {
+				refused++
+			} else if err != nil && errs.ReasonOf(err) != "destroying_at_once" {
+				t.Error(err)
+			}
+		}
+		if k := w.get("acme", given.Version); !k.Secret.Equal(given.Secret) {
+			t.Errorf("round %d: the run's key is another one", i)
+		}
+		if err := w.keys.Destroy(t.Context(), "acme"); errs.ReasonOf(err) != "run_open" {
+			t.Errorf("round %d: with the run open: %v", i, err)
+		}
+		w.end("acme", run)
+		if err := w.keys.Destroy(t.Context(), "acme"); err != nil {
+			t.Errorf("round %d: %v", i, err)
+		}
+		for v := range given.Version {
+			if _, err := w.keys.Get(t.Context(), "acme", v+1); errs.ReasonOf(err) != "data_key_destroyed" {
+				t.Errorf("round %d: version %d is still there: %v", i, v+1, err)
+			}
+		}
+	}
+	t.Logf("%d calls were refused", refused)
 }
