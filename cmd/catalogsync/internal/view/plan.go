@@ -57,7 +57,7 @@ func Plan(s Style, p Planned) string {
 		b.WriteString(wrapList(s, "New for lookups:  ", ranked(plan.GetLookupCreates())))
 	}
 	b.WriteString(notes(s, p.Run.GetNotes()))
-	b.WriteString(s.Paint(Bold, "Plan:") + " " + planCounts(s, plan) + "\n")
+	b.WriteString(s.Paint(Bold, "Plan:") + " " + runCounts(s, p.Run) + "\n")
 	b.WriteString(strings.Join(wrap(forecast(plan), s.Width), "\n") + "\n")
 	b.WriteString(Hold(s, p.Run))
 	return b.String()
@@ -117,7 +117,18 @@ func Hold(s Style, r *syncv1.Run) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-func planCounts(s Style, p *syncv1.Plan) string {
+// runCounts says what a run would do. An undo flags nobody: it takes back the flags that the other run set.
+func runCounts(s Style, r *syncv1.Run) string {
+	if r.GetKind() == syncv1.RunKind_RUN_KIND_UNDO {
+		return countsOf(s, r.GetPlan(), "leavers' flags to take back")
+	}
+	return planCounts(s, r.GetPlan())
+}
+
+// planCounts says what a run that writes would do.
+func planCounts(s Style, p *syncv1.Plan) string { return countsOf(s, p, "leavers to flag") }
+
+func countsOf(s Style, p *syncv1.Plan, leavers string) string {
 	parts := []string{
 		paintIf(s, Good, p.GetCreates(), "to create"),
 		paintIf(s, Warn, p.GetUpdates(), "to change"),
@@ -129,7 +140,7 @@ func planCounts(s Style, p *syncv1.Plan) string {
 		tone Tone
 	}{
 		{p.GetDeletes(), "to delete", Bad},
-		{p.GetDeactivations(), "leavers to flag", Warn},
+		{p.GetDeactivations(), leavers, Warn},
 		{p.GetClears(), "fields to clear", Warn},
 		{p.GetSkipped(), "skipped", Plain},
 		{p.GetSuperseded(), "superseded", Plain},

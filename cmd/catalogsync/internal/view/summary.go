@@ -31,12 +31,12 @@ func Summary(s Style, results []Result) string {
 			t.addTones(cells...)
 		}
 	}
-	number := func(name string, always bool, tone Tone, n func(*syncv1.Counts) int64) {
+	ofRun := func(name string, always bool, tone Tone, n func(*syncv1.Run) int64) {
 		for _, r := range results {
-			always = always || n(r.Run.GetCounts()) != 0
+			always = always || n(r.Run) != 0
 		}
 		row(name, func(r *syncv1.Run) (string, Tone) {
-			switch v := n(r.GetCounts()); {
+			switch v := n(r); {
 			case !always:
 				return "", Plain
 			case v == 0:
@@ -45,6 +45,18 @@ func Summary(s Style, results []Result) string {
 				return Count(v), tone
 			}
 		})
+	}
+	number := func(name string, always bool, tone Tone, n func(*syncv1.Counts) int64) {
+		ofRun(name, always, tone, func(r *syncv1.Run) int64 { return n(r.GetCounts()) })
+	}
+	// What an undo wrote to the records of leavers are flags that it took back.
+	flags := func(undo bool) func(*syncv1.Run) int64 {
+		return func(r *syncv1.Run) int64 {
+			if undo != (r.GetKind() == syncv1.RunKind_RUN_KIND_UNDO) {
+				return 0
+			}
+			return r.GetCounts().GetLeaversFlagged()
+		}
 	}
 	number("created", true, Good, (*syncv1.Counts).GetCreated)
 	number("updated", true, Warn, (*syncv1.Counts).GetUpdated)
@@ -60,7 +72,8 @@ func Summary(s Style, results []Result) string {
 	number("read back, equal", true, Plain, (*syncv1.Counts).GetVerified)
 	number("read back, different", false, Bad, (*syncv1.Counts).GetMismatched)
 	number("leavers", false, Plain, (*syncv1.Counts).GetLeavers)
-	number("leavers flagged", false, Warn, (*syncv1.Counts).GetLeaversFlagged)
+	ofRun("leavers flagged", false, Warn, flags(false))
+	ofRun("leavers' flags taken back", false, Warn, flags(true))
 	number("texts cut to fit", false, Plain, (*syncv1.Counts).GetCut)
 	number("records of others, untouched", false, Plain, (*syncv1.Counts).GetForeignRecords)
 	row("API calls", func(r *syncv1.Run) (string, Tone) { return Count(r.GetApiCalls()), Plain })
