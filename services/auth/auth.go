@@ -105,7 +105,7 @@ func build(ctx context.Context, cfg Config, deps Deps, limits token.Options) (*S
 	}
 	rotator := &vault.Rotator{Vault: v, Bus: deps.Bus, Log: deps.Log, Settle: cfg.KeySettle}
 	unlinker := &link.Unlinker{
-		OAuth: client, Conns: conns, Keys: keys, Audit: trail, Bus: deps.Bus, AccessToken: source.Surrender, DestroyDataKey: data.Retire, Grace: link.DefaultGrace, Log: deps.Log,
+		OAuth: client, Conns: conns, Keys: keys, Pending: pending, Audit: trail, Bus: deps.Bus, AccessToken: source.Surrender, DestroyDataKey: data.Retire, Grace: link.DefaultGrace, Log: deps.Log,
 	}
 	linker := &link.Linker{
 		OAuth: client, Policy: policy, Conns: conns, Tokens: source, Keys: keys, Audit: trail, Pending: pending, Unlinker: unlinker,

@@ -82,6 +82,12 @@ func TestUnlinkRevokesAndErases(t *testing.T) {
 	if len(stored(t, b, "CREDENTIALS", c.GetId()+".")) == 0 {
 		t.Fatal("no credentials are stored: the test proves nothing")
 	}
+	again := p.begin(t, &authv1.BeginLinkRequest{ConnectionId: c.GetId()}) // with the connection's consumer secret
+	other := p.begin(t, beginRequest(sim))
+	p.openLink(t, other.GetTicket(), "browser")
+	if !bytes.Contains(stored(t, b, "LINKS", ""), []byte(`"sealed"`)) {
+		t.Fatal("nothing is sealed in pending links: the test proves nothing")
+	}
 	res := unlink(t, p, "")
 	if !res.GetRevoked() || res.GetRevokeProblem() != "" || res.GetConnection().GetState() != authv1.ConnectionState_CONNECTION_STATE_UNLINKED || res.GetConnection().GetUnlinkedAt() == nil {
 		t.Errorf("unlinked: %v", res)
@@ -94,7 +100,17 @@ func TestUnlinkRevokesAndErases(t *testing.T) {
 			t.Errorf("%d bytes are left in %s", len(left), bucket)
 		}
 	}
-	_, err := p.token(t, "acme", c.GetId(), "")
+	if left := stored(t, b, "LINKS", ""); bytes.Contains(left, []byte(`"sealed"`)) || len(left) == 0 {
+		t.Errorf("pending links are %s", left)
+	}
+	for _, id := range []string{again.GetLinkId(), other.GetLinkId()} {
+		if l := p.linkState(t, id); l.GetState() != authv1.LinkState_LINK_STATE_FAILED || l.GetError() != "unlinked" || l.GetAdvice() == "" {
+			t.Errorf("a pending link is %v", l)
+		}
+	}
+	_, err := p.conns.ShowLink(byPage(t), &authv1.ShowLinkRequest{Ticket: again.GetTicket()})
+	wantError(t, err, errs.NotFound, "bad_ticket")
+	_, err = p.token(t, "acme", c.GetId(), "")
 	wantError(t, err, errs.Precondition, "unlinked")
 	_, err = p.conns.TestConnection(as(t, "acme"), &authv1.TestConnectionRequest{ConnectionId: c.GetId()})
 	wantError(t, err, errs.Precondition, "unlinked")
@@ -118,14 +134,41 @@ func TestUnlinkRevokesAndErases(t *testing.T) {
 	if got := actions(t, b, "acme", "link.finish"); len(got) != 1 || !strings.HasPrefix(got[0], "test link.finish lnk_") {
 		t.Errorf("audit log: %q", got)
 	}
-	// Linking again makes another connection.
-	if again := p.byConsent(t, beginRequest(sim)); again.GetId() == c.GetId() || len(p.list(t, "acme")) != 2 {
+	// Linking again makes another connection, and a link that was begun since is not ended by unlinking once more.
+	begun := p.begin(t, beginRequest(sim))
+	unlink(t, p, c.GetId())
+	if l := p.linkState(t, begun.GetLinkId()); l.GetState() != authv1.LinkState_LINK_STATE_PENDING {
+		t.Errorf("a link that was begun later is %v", l)
+	}
+	if again := p.byConsent(t, beginRequest(sim)); again.GetId() == c.GetId() || len(p.list(t, "acme")) != 3 { // with the one that waits
 		t.Errorf("linked again: %v", again)
 	}
 }
 
 // at is a simulated org as a host that auth may call.
 func at(sim *simulator.Server) *org { return &org{Server: serverAt(sim.URL)} }
+
+// TestUnlinkOneOfTwo: links that wait for another connection of the tenant, or for a new one, go on.
+func TestUnlinkOneOfTwo(t *testing.T) {
+	t.Parallel()
+	sim := newSim(t, simulator.Options{})
+	p := sims(t, sim)
+	target := p.byConsent(t, beginRequest(sim))
+	req := beginRequest(sim)
+	req.Name, req.Purpose = "North", authv1.Purpose_PURPOSE_SOURCE
+	source := p.byConsent(t, req)
+	ends := p.begin(t, &authv1.BeginLinkRequest{ConnectionId: target.GetId()})
+	goesOn := []string{p.begin(t, &authv1.BeginLinkRequest{ConnectionId: source.GetId()}).GetLinkId(), p.begin(t, beginRequest(sim)).GetLinkId()}
+	unlink(t, p, target.GetId())
+	if l := p.linkState(t, ends.GetLinkId()); l.GetState() != authv1.LinkState_LINK_STATE_FAILED || l.GetError() != "unlinked" {
+		t.Errorf("the link of the connection is %v", l)
+	}
+	for _, id := range goesOn {
+		if l := p.linkState(t, id); l.GetState() != authv1.LinkState_LINK_STATE_PENDING {
+			t.Errorf("another link is %v", l)
+		}
+	}
+}
 
 func TestUnlinkWhenSalesforceDoesNotAnswer(t *testing.T) {
 	t.Parallel()

@@ -264,3 +264,31 @@ func (p *Pending) end(ctx context.Context, id string, fn func(*Link)) (Link, err
 	}
 	return l, nil
 }
+
+// drop ends what waits for a browser: the tenant's links that would give the unlinked connection new credentials, and, with
+// its last connection, all that were begun before. What was sealed in them goes.
+func (p *Pending) drop(ctx context.Context, c connection.Connection, last bool) error {
+	entries, err := p.links.List(ctx, "")
+	if err != nil {
+		return fmt.Errorf("list the pending links: %w", err)
+	}
+	for _, e := range entries {
+		l := e.Value
+		ends := l.Reconnect == c.ID || last && !l.BegunAt.After(c.UnlinkedAt)
+		if l.Tenant != c.Tenant || !ends || l.State != Waiting && l.State != Opened {
+			continue
+		}
+		_, err := p.links.Update(ctx, e.Key, func(l Link) (Link, error) {
+			if l.State != Waiting && l.State != Opened {
+				return l, store.NoChange // the browser came back, and what was sealed is gone
+			}
+			l.State, l.TicketHash, l.StateHash, l.SessionHash, l.Sealed = Failed, nil, nil, nil, nil
+			l.Problem = &Problem{Code: "unlinked", Description: "The org was unlinked while consent was awaited.", Advice: "Begin the link again."}
+			return l, nil
+		})
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("end pending link %s: %w", l.ID, err)
+		}
+	}
+	return nil
+}

@@ -32,8 +32,10 @@ type Unlinker struct {
 	OAuth *oauth.Client
 	Conns *connection.Store
 	Keys  *signkey.Store
-	Audit *audit.Log
-	Bus   *bus.Bus
+	// Pending holds the links that end with a connection.
+	Pending *Pending
+	Audit   *audit.Log
+	Bus     *bus.Bus
 	// AccessToken returns the access token that is known of a connection, if one is, and forgets it.
 	AccessToken func(connection.Connection) config.Secret
 	// DestroyDataKey destroys the tenant's data key once its last connection is gone, and reports whether it is destroyed.
@@ -90,6 +92,9 @@ func (u *Unlinker) wind(ctx context.Context, c connection.Connection) (Unlinked,
 		return done, fmt.Errorf("connection %s is unlinked and gives no tokens; its credentials are erased as soon as the store answers: %w", c.ID, err)
 	}
 	last, err := u.Conns.IsLast(ctx, c.Tenant)
+	if err == nil {
+		err = u.Pending.drop(ctx, c, last)
+	}
 	if err == nil && last && u.DestroyDataKey != nil {
 		err = u.Audit.WriteOnce(ctx, "key.destroy "+c.ID, audit.Entry{
 			Tenant: c.Tenant, Action: "key.destroy", Subject: c.Tenant, Detail: "its last connection, " + c.ID + ", was unlinked",

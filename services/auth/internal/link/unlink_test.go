@@ -51,7 +51,7 @@ func newParts(t testing.TB, b *bus.Bus, log *slog.Logger) *parts {
 		t.Fatal(err)
 	}
 	client := oauth.New(salesforce.NewOAuthClient(salesforce.HostPolicy{}), salesforce.HostPolicy{})
-	u := &link.Unlinker{OAuth: client, Conns: conns, Keys: keys, Audit: trail, Bus: b, Log: log}
+	u := &link.Unlinker{OAuth: client, Conns: conns, Keys: keys, Pending: pending, Audit: trail, Bus: b, Log: log}
 	return &parts{b, conns, &link.Linker{OAuth: client, Conns: conns, Keys: keys, Audit: trail, Pending: pending, Unlinker: u, Log: log}, u}
 }
 
