@@ -13,7 +13,11 @@ import (
 const undoHelp = `Take back what a run did. First it shows what would be reverted, field by field, and writes nothing; then it asks.
 
 A field is reverted only where it still holds what the run wrote: what somebody changed since stays, and is named. With
---delete-created, records that the run made are deleted where nobody has changed them since; without it they stay.`
+--delete-created, records that the run made are deleted where nobody has changed them since; without it they stay.
+
+The next run, scheduled ones too, writes the same again unless the Catalog or the field map has changed by then. With a
+deleted record goes what Salesforce deletes along with it, its tasks among that; records that lookups made for the run,
+accounts above all, stay.`
 
 func (p *program) undoCommand() *cobra.Command {
 	req := &syncv1.StartRunRequest{Kind: syncv1.RunKind_RUN_KIND_UNDO}
