@@ -34,8 +34,8 @@ const (
 var adviceTable = []advice{
 	{code: "invalid_grant", contains: "no client credentials user", text: "The app has no user to run as. In the org: Setup > External Client App Manager > the app > Policies > Client Credentials Flow: enable it and choose the Run As user."},
 	{code: "invalid_grant", contains: "request not supported on this domain", text: "Client credentials work at the org's own host only. Give its My Domain (Setup > My Domain), such as acme.my.salesforce.com, instead of login.salesforce.com or test.salesforce.com."},
-	{code: "invalid_grant", contains: "ip restricted", text: "The org does not admit this program's address. Ask the org's Salesforce admin to add it to the trusted IP ranges of the Run As user's profile, or to relax the app's IP restriction."},
-	{code: "invalid_grant", contains: "invalid login hours", text: "The Run As user's profile does not allow a login at this hour. Ask the org's Salesforce admin to widen the profile's login hours, or move the schedule into them."},
+	{code: "invalid_grant", contains: "ip restricted", text: "The org does not admit this program's address. Ask the org's Salesforce admin to add it to the trusted IP ranges of the Run As user's profile, or to relax the app's IP restriction, then test the connection."},
+	{code: "invalid_grant", contains: "invalid login hours", text: "The Run As user's profile does not allow a login at this hour. Ask the org's Salesforce admin to widen the profile's login hours, or move the schedule into them, then test the connection."},
 	{code: "invalid_grant", contains: "inactive user", text: "The connected user is deactivated. Ask the org's Salesforce admin to activate the user or to choose another Run As user in the app's policies."},
 	{code: "invalid_grant", contains: "expired access/refresh token", text: "The authorisation has ended: it was revoked, has expired, or its token was used twice. " + relink},
 	{code: "invalid_grant", contains: "api only user", text: apiOnly},

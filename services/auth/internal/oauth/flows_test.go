@@ -260,6 +260,12 @@ func TestEveryErrorHasAdvice(t *testing.T) {
 			t.Errorf("invalid_grant %q has no advice of its own", text)
 		}
 	}
+	// Nothing is asked again until somebody tests, so whoever lifts a policy must hear of it.
+	for _, text := range []string{"ip restricted", "invalid login hours"} {
+		if a := (&oauth.Refusal{Code: "invalid_grant", Description: text}).Advice(); !strings.Contains(a, "then test the connection") {
+			t.Errorf("invalid_grant %q: %s", text, a)
+		}
+	}
 }
 
 // TestEvilAnswers proves for several hundred origins that a token response which names them is not believed, as the API's
