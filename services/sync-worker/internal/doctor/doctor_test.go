@@ -422,11 +422,8 @@ func TestThePackageIsOneThatSalesforceTakes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, simulator.Options{})
 	org := w.client()
-	d, _, err := org.Describe(t.Context(), "Contact", zeroTime)
-	if err != nil {
-		t.Fatal(err)
-	}
-	content, files, err := doctor.Package("Contact", "67.0", contacts("LastName", "FirstName", "Email", "Title"), d)
+	m := contacts("LastName", "FirstName", "Email", "Title")
+	content, files, err := doctor.Package("Contact", "67.0", m, doctor.Describe(t.Context(), org, "Contact", m))
 	if err != nil {
 		t.Fatal(err)
 	}

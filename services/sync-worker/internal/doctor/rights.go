@@ -66,25 +66,75 @@ func imports(m *mapperv1.FieldMap) bool {
 	return m.GetDirection() == mapperv1.Direction_DIRECTION_IMPORT
 }
 
-// named are the fields of its object that the field map names: those that it writes, or, of an import, reads.
-func named(m *mapperv1.FieldMap) (fields []string) {
-	add := func(f string) {
-		if f != "" && !strings.Contains(f, ".") && !slices.ContainsFunc(fields, func(have string) bool { return strings.EqualFold(have, f) }) {
-			fields = append(fields, f)
+// namedField is a field that the field map names.
+type namedField struct {
+	name  string
+	write bool // rather than only read
+}
+
+// named are the fields of its object that the field map names: those that it writes, or, of an import, reads, and those
+// that its rules read.
+func named(m *mapperv1.FieldMap) (fields []namedField) {
+	add := func(f string, write bool) {
+		if f == "" || strings.Contains(f, ".") {
+			return
 		}
+		if i := slices.IndexFunc(fields, func(have namedField) bool { return strings.EqualFold(have.name, f) }); i >= 0 {
+			fields[i].write = fields[i].write || write
+			return
+		}
+		fields = append(fields, namedField{f, write})
 	}
 	for _, p := range allPairs(m) {
 		if imports(m) {
-			add(p.GetSource())
-			add(p.GetSecondarySource())
+			add(p.GetSource(), false)
+			add(p.GetSecondarySource(), false)
 		} else {
-			add(p.GetTarget())
+			add(p.GetTarget(), true)
 		}
 	}
 	if !imports(m) {
-		add(m.GetIdentity().GetLeaversField())
+		add(m.GetIdentity().GetLeaversField(), true)
+	}
+	for _, r := range m.GetRules() {
+		tested(r.GetCondition(), func(f string) { add(f, false) })
+	}
+	for _, o := range m.GetOverrides() {
+		tested(o.GetFilter(), func(f string) { add(f, false) })
 	}
 	return fields
+}
+
+// tested names the Salesforce fields that a condition reads.
+func tested(c *mapperv1.Condition, name func(string)) {
+	for _, one := range slices.Concat(c.GetAll().GetConditions(), c.GetAny().GetConditions()) {
+		tested(one, name)
+	}
+	if c.GetNot() != nil {
+		tested(c.GetNot(), name)
+	}
+	if t := c.GetTest(); t.GetSide() == mapperv1.Side_SIDE_SALESFORCE {
+		name(t.GetField())
+	}
+}
+
+// keys are the fields by which lookups find records, by object, and whether they are written because missing records are
+// created.
+func keys(m *mapperv1.FieldMap) map[string][]namedField {
+	out := make(map[string][]namedField)
+	for _, p := range allPairs(m) {
+		l := p.GetLookup()
+		if l.GetObject() == "" || l.GetField() == "" {
+			continue
+		}
+		have := out[l.GetObject()]
+		if i := slices.IndexFunc(have, func(f namedField) bool { return strings.EqualFold(f.name, l.GetField()) }); i >= 0 {
+			have[i].write = have[i].write || l.GetCreateIfMissing()
+			continue
+		}
+		out[l.GetObject()] = append(have, namedField{l.GetField(), l.GetCreateIfMissing()})
+	}
+	return out
 }
 
 func (e *examination) objectRights(ctx context.Context) {
@@ -151,7 +201,7 @@ func (e *examination) objectFinding(object string, refs map[string]bool, missing
 	})
 }
 
-// fields looks at every field of its object that the field map names, and at the external id field.
+// fields looks at every field of its object that the field map names, at the external id field, and at the keys of lookups.
 func (e *examination) fields(ctx context.Context) {
 	m := e.c.GetFieldMap()
 	d, _, err := e.org.Describe(ctx, e.object(), zeroTime)
@@ -168,14 +218,13 @@ func (e *examination) fields(ctx context.Context) {
 		e.externalID(d, m)
 	}
 	good := 0
-	for _, name := range named(m) {
-		i := slices.IndexFunc(d.Fields, func(f salesforce.FieldDescribe) bool { return strings.EqualFold(f.Name, name) })
-		if i < 0 {
-			e.add(e.hidden(ctx, name))
+	for _, n := range named(m) {
+		f, found := fieldOf(d, n.name)
+		if !found {
+			e.add(e.hidden(ctx, e.object(), n.name))
 			continue
 		}
-		f := d.Fields[i]
-		if imports(m) || f.Createable && f.Updateable {
+		if !n.write || f.Createable && f.Updateable {
 			good++
 			continue
 		}
@@ -196,12 +245,48 @@ func (e *examination) fields(ctx context.Context) {
 		}
 		e.good("field_rights", "%d fields of the field map may be %s.", good, verb)
 	}
+	e.lookupKeys(ctx, m)
+}
+
+// fieldOf finds a field by its name, without regard to case.
+func fieldOf(d *salesforce.ObjectDescribe, name string) (salesforce.FieldDescribe, bool) {
+	i := slices.IndexFunc(d.Fields, func(f salesforce.FieldDescribe) bool { return strings.EqualFold(f.Name, name) })
+	if i < 0 {
+		return salesforce.FieldDescribe{}, false
+	}
+	return d.Fields[i], true
+}
+
+// lookupKeys looks at the fields of other objects by which lookups find records.
+func (e *examination) lookupKeys(ctx context.Context, m *mapperv1.FieldMap) {
+	all := keys(m)
+	for _, object := range sorted(all) {
+		d, _, err := e.org.Describe(ctx, object, zeroTime)
+		if err != nil {
+			e.add(&syncv1.Finding{
+				Code: "object_invisible", Severity: failure, Object: object, What: object + " cannot be described: it is not there, or the connected user may not see it.",
+				Why: "Lookups of the field map find records of it.", Mend: fmt.Sprintf("Setup > Permission Sets > %s > Object Settings > %s.", SetLabel, object), Salesforce: words(err),
+			})
+			continue
+		}
+		for _, key := range all[object] {
+			switch f, found := fieldOf(d, key.name); {
+			case !found:
+				e.add(e.hidden(ctx, object, key.name))
+			case key.write && !f.Createable:
+				e.add(&syncv1.Finding{
+					Code: "field_right_missing", Severity: failure, Object: d.Name, Field: f.Name, What: fmt.Sprintf("%s.%s is read only for the connected user.", d.Name, f.Name),
+					Why:  "A lookup of the field map creates records that have it.",
+					Mend: fmt.Sprintf("Setup > Permission Sets > %s > Object Settings > %s > Field Permissions > %s: Edit Access; or let the lookup create nothing.", SetLabel, d.Name, f.Label),
+				})
+			}
+		}
+	}
 }
 
 // hidden tells a field that is gone from one that field-level security hides: permissions that somebody has for it
 // prove that it is there.
-func (e *examination) hidden(ctx context.Context, field string) *syncv1.Finding {
-	object := e.object()
+func (e *examination) hidden(ctx context.Context, object, field string) *syncv1.Finding {
 	f := &syncv1.Finding{Object: object, Field: field, Severity: failure, Why: "The field map names it."}
 	rows, err := query(ctx, e.org, "FieldPermissions", []string{"Id"}, "WHERE SobjectType = "+salesforce.Quote(object)+" AND Field = "+salesforce.Quote(object+"."+field)+" LIMIT 1")
 	if err == nil && len(rows) > 0 {

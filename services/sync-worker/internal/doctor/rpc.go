@@ -40,13 +40,11 @@ func (s *Service) GetSetupPackage(ctx context.Context, req *syncv1.GetSetupPacka
 	if err != nil {
 		return nil, err
 	}
-	var d *salesforce.ObjectDescribe
+	var ds map[string]*salesforce.ObjectDescribe
 	if req.GetCase().GetTest().GetOk() {
-		if d, _, err = org.Describe(ctx, object, zeroTime); err != nil {
-			d = nil // the package still makes the object visible
-		}
+		ds = Describe(ctx, org, object, req.GetCase().GetFieldMap()) // without the object the package still makes it visible
 	}
-	zip, files, err := Package(object, s.APIVersion, req.GetCase().GetFieldMap(), d)
+	zip, files, err := Package(object, s.APIVersion, req.GetCase().GetFieldMap(), ds)
 	if err != nil {
 		return nil, err
 	}

@@ -32,40 +32,102 @@ const (
 // rightsWanted are the rights that the permission set gives.
 type rightsWanted struct {
 	objects map[string][]string // by object, API names of ObjectPermissions
-	fields  []string            // Object.Field, read and edit
+	fields  map[string]bool     // Object.Field, read, by whether they are edited, too
 	system  []string            // of PermissionSet
 }
 
-// want computes the rights for an object and a field map, of which d is the describe: fields that Salesforce lets
-// nobody take away have no permissions of their own.
-func want(object string, m *mapperv1.FieldMap, d *salesforce.ObjectDescribe) rightsWanted {
-	w := rightsWanted{objects: make(map[string][]string), system: []string{"PermissionsApiEnabled", "PermissionsViewSetup"}}
+// describes are objects of the org by name, as far as they are known.
+type describes map[string]*salesforce.ObjectDescribe
+
+// Describe describes the objects of which the field map, or a map for the object, needs fields. What the connected user may
+// not see is left out.
+func Describe(ctx context.Context, org *salesforce.Client, object string, m *mapperv1.FieldMap) map[string]*salesforce.ObjectDescribe {
+	ds := make(describes)
+	names := append([]string{object}, sorted(lookups(m))...)
+	if looks, _ := contactsToo(object, m); looks {
+		names = append(names, "Contact")
+	}
+	for _, name := range names {
+		if ds[name] != nil {
+			continue
+		}
+		if d, _, err := org.Describe(ctx, name, zeroTime); err == nil {
+			ds[name] = d
+		}
+	}
+	return ds
+}
+
+// contactsToo reports whether a map of Leads looks at Contacts, and whether it updates those that Leads became.
+func contactsToo(object string, m *mapperv1.FieldMap) (looks, updates bool) {
+	if object != "Lead" || m == nil || imports(m) {
+		return false, false
+	}
+	updates = m.GetIdentity().GetConverted() == mapperv1.Converted_CONVERTED_UPDATE_CONTACT
+	return updates || m.GetIdentity().GetContactAndLead() != mapperv1.ContactAndLead_CONTACT_AND_LEAD_BOTH, updates
+}
+
+// want computes the rights for an object and a field map: of an import, to read alone. Fields that Salesforce lets nobody
+// take away have no permissions of their own, so only fields of objects that are described are named.
+func want(object string, m *mapperv1.FieldMap, ds describes) rightsWanted {
+	w := rightsWanted{objects: make(map[string][]string), fields: make(map[string]bool), system: []string{"PermissionsApiEnabled", "PermissionsViewSetup"}}
 	for _, r := range rights {
-		w.objects[object] = append(w.objects[object], r.field)
+		if !imports(m) || r.label == "Read" || r.label == "View All" {
+			w.objects[object] = append(w.objects[object], r.field)
+		}
 	}
 	for o, create := range lookups(m) {
-		w.objects[o] = append(w.objects[o], "PermissionsRead")
+		w.right(o, "PermissionsRead")
 		if create {
-			w.objects[o] = append(w.objects[o], "PermissionsCreate")
+			w.right(o, "PermissionsCreate")
 		}
 	}
-	if object == "Contact" && w.objects["Account"] == nil { // Contact rights ask for Account's, as Salesforce has it
-		w.objects["Account"] = []string{"PermissionsRead"}
+	looks, updates := contactsToo(object, m)
+	if looks {
+		w.right("Contact", "PermissionsRead")
+		w.field(ds, "Contact", "Email", false)
 	}
-	w.fields = []string{object + "." + FieldName}
-	if d != nil {
-		for _, field := range named(m) {
-			i := slices.IndexFunc(d.Fields, func(f salesforce.FieldDescribe) bool { return strings.EqualFold(f.Name, field) })
-			if i < 0 || !permissionable(d.Fields[i]) {
-				continue
-			}
-			if name := object + "." + d.Fields[i].Name; !slices.Contains(w.fields, name) {
-				w.fields = append(w.fields, name)
-			}
+	if updates {
+		w.right("Contact", "PermissionsEdit")
+	}
+	if w.objects["Contact"] != nil { // Contact rights ask for Account's, as Salesforce has it
+		w.right("Account", "PermissionsRead")
+	}
+	if !imports(m) {
+		w.fields[object+"."+FieldName] = true
+	}
+	for _, n := range named(m) {
+		w.field(ds, object, n.name, n.write)
+		if updates && ds[object] != nil && ds["Contact"] != nil { // what Lead and Contact share is read, and written where it is of one type
+			lead, _ := fieldOf(ds[object], n.name)
+			contact, _ := fieldOf(ds["Contact"], n.name)
+			w.field(ds, "Contact", n.name, n.write && lead.Type == contact.Type)
 		}
 	}
-	slices.Sort(w.fields)
+	for o, fields := range keys(m) {
+		for _, f := range fields {
+			w.field(ds, o, f.name, f.write)
+		}
+	}
 	return w
+}
+
+// right adds a right on an object.
+func (w rightsWanted) right(object, name string) {
+	if !slices.Contains(w.objects[object], name) {
+		w.objects[object] = append(w.objects[object], name)
+	}
+}
+
+// field adds the right to read a field, or to edit it, where it is there and has such rights.
+func (w rightsWanted) field(ds describes, object, name string, edit bool) {
+	if ds[object] == nil {
+		return
+	}
+	if f, found := fieldOf(ds[object], name); found && permissionable(f) {
+		at := object + "." + f.Name
+		w.fields[at] = w.fields[at] || edit && !f.Calculated
+	}
 }
 
 // permissionable reports whether field-level security applies. Required fields, the parts of the name and the owner
@@ -79,17 +141,18 @@ func permissionable(f salesforce.FieldDescribe) bool {
 }
 
 // Package is a metadata package in the layout of the Metadata API: package.xml, the object with the field, the
-// permission set. version is the API version, such as 67.0.
-func Package(object, version string, m *mapperv1.FieldMap, d *salesforce.ObjectDescribe) (content []byte, files []string, err error) {
-	w := want(object, m, d)
-	documents := []struct {
+// permission set. version is the API version, such as 67.0. An import needs no
+// field, so its package has none. ds is what [Describe] returns; fields of other objects are left out.
+func Package(object, version string, m *mapperv1.FieldMap, ds map[string]*salesforce.ObjectDescribe) (content []byte, files []string, err error) {
+	type document struct {
 		name string
 		body any
-	}{
-		{"package.xml", manifest(object, version)},
-		{"objects/" + object + ".object", customObject()},
-		{"permissionsets/" + SetName + ".permissionset", w.permissionSet()},
 	}
+	documents := []document{{"package.xml", manifest(object, version, !imports(m))}}
+	if !imports(m) {
+		documents = append(documents, document{"objects/" + object + ".object", customObject()})
+	}
+	documents = append(documents, document{"permissionsets/" + SetName + ".permissionset", want(object, m, ds).permissionSet()})
 	var buf bytes.Buffer
 	z := zip.NewWriter(&buf)
 	for _, doc := range documents {
@@ -126,11 +189,13 @@ type xmlType struct {
 	Name    string   `xml:"name"`
 }
 
-func manifest(object, version string) xmlPackage {
-	return xmlPackage{NS: namespace, Version: version, Types: []xmlType{
-		{Members: []string{object + "." + FieldName}, Name: "CustomField"},
-		{Members: []string{SetName}, Name: "PermissionSet"},
-	}}
+func manifest(object, version string, field bool) xmlPackage {
+	p := xmlPackage{NS: namespace, Version: version}
+	if field {
+		p.Types = append(p.Types, xmlType{Members: []string{object + "." + FieldName}, Name: "CustomField"})
+	}
+	p.Types = append(p.Types, xmlType{Members: []string{SetName}, Name: "PermissionSet"})
+	return p
 }
 
 type xmlObject struct {
@@ -191,8 +256,8 @@ type xmlUserRight struct {
 
 func (w rightsWanted) permissionSet() xmlSet {
 	set := xmlSet{NS: namespace, Description: setDescription, Label: SetLabel}
-	for _, f := range w.fields {
-		set.Fields = append(set.Fields, xmlFieldRight{Editable: true, Field: f, Readable: true})
+	for _, f := range sorted(w.fields) {
+		set.Fields = append(set.Fields, xmlFieldRight{Editable: w.fields[f], Field: f, Readable: true})
 	}
 	for _, object := range sorted(w.objects) {
 		has := func(r string) bool { return slices.Contains(w.objects[object], "Permissions"+r) }
@@ -212,7 +277,7 @@ type setup struct {
 	steps []*syncv1.Finding
 }
 
-// Apply makes the field, the permission set with its rights, and assigns it to the connected user. Each step looks
+// Apply makes the field, which an import does not need, the permission set with its rights, and assigns it to the connected user. Each step looks
 // before it makes anything, so that it may be repeated; the first step that fails ends it.
 func Apply(ctx context.Context, org *salesforce.Client, object, userID string, m *mapperv1.FieldMap) []*syncv1.Finding {
 	s := &setup{org: org}
@@ -221,7 +286,7 @@ func Apply(ctx context.Context, org *salesforce.Client, object, userID string, m
 }
 
 func (s *setup) run(ctx context.Context, object, userID string, m *mapperv1.FieldMap) {
-	if !s.step("field", fmt.Sprintf("Field %s.%s, an external id and unique", object, FieldName), func() (bool, error) {
+	if !imports(m) && !s.step("field", fmt.Sprintf("Field %s.%s, an external id and unique", object, FieldName), func() (bool, error) {
 		_, err := s.org.CreateExternalID(ctx, salesforce.CustomField{
 			Object: object, Name: FieldName, Label: fieldLabel, Description: fieldDescription, Length: fieldLength,
 		})
@@ -232,12 +297,11 @@ func (s *setup) run(ctx context.Context, object, userID string, m *mapperv1.Fiel
 	}) {
 		return
 	}
-	d, _, err := s.org.Describe(ctx, object, zeroTime)
-	if err != nil {
+	if _, _, err := s.org.Describe(ctx, object, zeroTime); err != nil {
 		s.failed("describe", "Describe of "+object, err)
 		return
 	}
-	w := want(object, m, d)
+	w := want(object, m, Describe(ctx, s.org, object, m))
 	var set string
 	if !s.step("permission_set", "Permission set "+SetLabel, func() (made bool, err error) {
 		set, made, err = s.findOrCreate(ctx, "PermissionSet", "WHERE Name = "+salesforce.Quote(SetName), w.set())
@@ -257,11 +321,11 @@ func (s *setup) run(ctx context.Context, object, userID string, m *mapperv1.Fiel
 			return
 		}
 	}
-	for _, f := range w.fields {
+	for _, f := range sorted(w.fields) {
 		if !s.step("field_right", "Field-level security of "+f, func() (bool, error) {
 			o, _, _ := strings.Cut(f, ".")
 			_, made, err := s.findOrCreate(ctx, "FieldPermissions", "WHERE ParentId = "+salesforce.Quote(set)+" AND Field = "+salesforce.Quote(f),
-				map[string]any{"ParentId": set, "SobjectType": o, "Field": f, "PermissionsRead": true, "PermissionsEdit": true})
+				map[string]any{"ParentId": set, "SobjectType": o, "Field": f, "PermissionsRead": true, "PermissionsEdit": w.fields[f]})
 			return made, err
 		}) {
 			return

@@ -1,12 +1,6 @@
 package doctor_test
 
-import (
-	"time"
-
-	"github.com/catalogsync/catalogsync/simulator/fault"
-)
-
-var zeroTime time.Time
+import "github.com/catalogsync/catalogsync/simulator/fault"
 
 // refuseTooling answers like an org whose user may not make fields.
 var refuseTooling = fault.Rule{
