@@ -46,8 +46,13 @@ func TestLeaversTakeNoMemory(t *testing.T) {
 		noise = 1 << 20 // bytes that the bus and the org may have come to hold meanwhile
 	)
 	w := newWorld(t, options{})
-	flag := &mapperv1.Identity{Leavers: mapperv1.Leavers_LEAVERS_FLAG, LeaversField: "Title", LeaversValue: "Gone"}
-	w.begin("run2", flag)
+	w.begin("run2", "Contact", func(s *syncv1.RunSnapshot) {
+		s.FieldMap.Identity = &mapperv1.Identity{Leavers: mapperv1.Leavers_LEAVERS_FLAG, LeaversField: "Title", LeaversValue: "Gone"}
+	})
+	prepared := w.make(ledger.StagePrepare, 0, ledger.Input{}).lease()
+	if err := prepared.Settle(t.Context(), ledger.Result{Prepared: &ledger.Prepared{FlagLeavers: true}}); err != nil {
+		t.Fatal(err)
+	}
 	dir := w.leave(n, extra)
 	w.runner.Mapper = mapperClient(t, w)
 	w.runner.Directory = dir
@@ -85,8 +90,8 @@ func TestLeaversTakeNoMemory(t *testing.T) {
 	}
 }
 
-// begin makes another run of the world's, with that identity and a prepare stage which says that leavers are flagged.
-func (w *world) begin(id string, identity *mapperv1.Identity) {
+// begin makes another run of the world's; change may alter what shapes it.
+func (w *world) begin(id, object string, change func(*syncv1.RunSnapshot)) {
 	w.t.Helper()
 	ctx := w.t.Context()
 	saved, err := w.ledger.Snapshot(ctx, w.run.ID)
@@ -97,21 +102,17 @@ func (w *world) begin(id string, identity *mapperv1.Identity) {
 	if err := proto.Unmarshal(saved.Proto, snap); err != nil {
 		w.t.Fatal(err)
 	}
-	snap.FieldMap.Identity = identity
+	change(snap)
 	raw, err := proto.Marshal(snap)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	run := w.run
-	run.ID = id
+	run.ID, run.Object = id, object
 	if w.run, _, err = w.ledger.CreateRun(ctx, run); err != nil {
 		w.t.Fatal(err)
 	}
 	if err := w.ledger.SaveSnapshot(ctx, id, ledger.Snapshot{Proto: raw}); err != nil {
-		w.t.Fatal(err)
-	}
-	lease := w.make(ledger.StagePrepare, 0, ledger.Input{}).lease()
-	if err := lease.Settle(ctx, ledger.Result{Prepared: &ledger.Prepared{FlagLeavers: true}}); err != nil {
 		w.t.Fatal(err)
 	}
 }
