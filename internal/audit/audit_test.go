@@ -128,6 +128,36 @@ func TestWriteAsideStandsApart(t *testing.T) {
 	}
 }
 
+// A tenant's entries push out its own alone while the log has room, and the oldest of all where it has none.
+func TestWhatGoesFirst(t *testing.T) {
+	t.Parallel()
+	b := testkit.Bus(t)
+	l, err := audit.Open(t.Context(), b, "auth")
+	must(t, err)
+	small := event.AuditStream()
+	small.MaxMsgsPerSubject = 3
+	must(t, b.EnsureStreams(t.Context(), small))
+	must(t, l.Write(t.Context(), audit.Entry{Tenant: "quiet", Action: "x", Detail: "the only one"}))
+	must(t, l.WriteOnce(t.Context(), "key", audit.Entry{Tenant: "busy", Action: "x", Detail: "once"}))
+	for i := range 10 {
+		must(t, l.Write(t.Context(), audit.Entry{Tenant: "busy", Action: "x", Detail: fmt.Sprint(i)}))
+	}
+	if got := details(all(t, l, audit.Query{Tenant: "busy"})); !cmp.Equal(got, []string{"9", "8", "7", "once"}) {
+		t.Errorf("entries of the busy one are %v", got)
+	}
+	if got := details(all(t, l, audit.Query{Tenant: "quiet"})); !cmp.Equal(got, []string{"the only one"}) {
+		t.Errorf("entries of the quiet one are %v", got)
+	}
+	small.MaxMsgsPerSubject, small.MaxBytes = 1000, 8<<10
+	must(t, b.EnsureStreams(t.Context(), small))
+	for i := range 100 {
+		must(t, l.Write(t.Context(), audit.Entry{Tenant: "busy", Action: "x", Detail: fmt.Sprint(i)}))
+	}
+	if got := details(all(t, l, audit.Query{Tenant: "quiet"})); len(got) != 0 {
+		t.Errorf("a full log still has %v", got)
+	}
+}
+
 // TestPages reads logs in which the tenant's entries are many, few and far between.
 func TestPages(t *testing.T) {
 	t.Parallel()

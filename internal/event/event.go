@@ -141,8 +141,11 @@ func ChangesOfRun(run string) string { return "catalogsync.changes." + run + ".>
 // OutcomesOfRun is the filter of all outcomes of a run.
 func OutcomesOfRun(run string) string { return "catalogsync.outcomes." + run + ".>" }
 
-// Audit keeps entries for 400 days, so that a yearly review finds a whole year, within 1 GiB. A tenant's own entries go,
-// oldest first, when it has a quarter of a million: however much one tenant does, the entries of others stay.
+// Audit keeps entries for 400 days, so that a yearly review finds a whole year, within 1 GiB for all tenants together.
+// Of a tenant's own entries, and of its entries aside, the oldest go when there are a quarter of a million of them; those
+// that are told once have a subject each and are not counted. So a tenant pushes out its own entries first, but what it
+// keeps takes room: at some 500 bytes an entry, four tenants that have both in full fill the stream, and from then on the
+// oldest entries go, whichever tenant's they are. Installations with more of such tenants export the log regularly.
 const (
 	auditAge    = 400 * 24 * time.Hour
 	auditBytes  = 1 << 30
