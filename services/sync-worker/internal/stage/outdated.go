@@ -39,7 +39,8 @@ func (w *work) waitedLong() bool {
 		return false
 	}
 	read := w.run.StartedAt
-	for _, s := range []ledger.Stage{ledger.StageSnapshot, ledger.StagePull, ledger.StageRecheck} {
+	// The pull of a whole table begins with the snapshot.
+	for _, s := range []ledger.Stage{ledger.StageSnapshot, ledger.StageRecheck} {
 		if at := w.run.Began[s]; at.After(read) {
 			read = at
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/catalogsync/catalogsync/services/sync-worker/internal/rows"
 )
 
-// codeChanged is the code of people whose record was modified while the run was held, and whose change cannot be planned
-// anew by this run.
+// codeChanged is the code of people whose record was modified while the run was held or waited for the org's allocation,
+// and whose change cannot be planned anew by this run.
 const codeChanged = "record_changed"
 
 const (
