@@ -47,8 +47,13 @@ fuzz: ## Run each fuzz test of both modules for FUZZTIME (10s)
 	done < <(grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' internal services cmd simulator | sed 's/func //' | sort)
 
 .PHONY: bench
-bench: postgres ## Measure runs against the floor of bare API calls, into docs/benchmarks.md; PEOPLE=10000,100000
-	$(GO) test -tags bench -count=1 -timeout 90m -v ./test/bench $(if $(PEOPLE),-args -people $(PEOPLE))
+bench: postgres ## Measure runs against the floor of bare API calls, and their parts, into docs/benchmarks.md; PEOPLE=10000,100000
+	$(GO) test -tags bench -count=1 -timeout 90m -v -run '^TestBench$$' ./test/bench $(if $(PEOPLE),-args -people $(PEOPLE))
+	@$(MAKE) --no-print-directory bench-parts
+
+.PHONY: bench-parts
+bench-parts: ## Measure mapping, planning, cached tokens and sealing alone, into docs/benchmarks.md (some minutes)
+	$(GO) test -tags bench -count=1 -timeout 20m -v -run '^TestParts$$' ./test/bench
 
 .PHONY: microbench
 microbench: postgres ## Run the benchmarks of the packages; BENCH=regexp chooses among them
