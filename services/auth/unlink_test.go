@@ -245,6 +245,55 @@ func TestReconnect(t *testing.T) {
 	wantError(t, err, errs.NotFound, "no_such_connection")
 }
 
+// TestReconnectRevokes: the refresh token of before is ended once the new one is stored, and a host that does not answer
+// does not keep anybody from linking.
+func TestReconnectRevokes(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, orgA)
+	b := testkit.Bus(t)
+	p := start(t, b, filepath.Join(t.TempDir(), "key"), o)
+	again := func(id, refresh string) *authv1.Connection {
+		t.Helper()
+		o.set(func(o *org) {
+			o.change = map[string]any{"scope": "api id refresh_token", "refresh_token": refresh}
+		})
+		begun := p.begin(t, &authv1.BeginLinkRequest{ConnectionId: id, Host: o.URL, ClientId: key, ClientSecret: secret})
+		u, err := url.Parse(p.openLink(t, begun.GetTicket(), "browser"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		link, err := p.finish(t, url.Values{"state": {u.Query().Get("state")}, "code": {"aPrx"}}, "browser")
+		if err != nil || link.GetError() != "" || link.GetConnection().GetState() != authv1.ConnectionState_CONNECTION_STATE_LINKED {
+			t.Fatalf("linked: %v, %v", link, err)
+		}
+		return link.GetConnection()
+	}
+	revoked := func(want ...string) {
+		t.Helper()
+		o.set(func(o *org) {
+			if strings.Join(o.revoked, " ") != strings.Join(want, " ") {
+				t.Errorf("revoked are %q, want %q", o.revoked, want)
+			}
+		})
+	}
+	c := again("", "5Aep861one")
+	again(c.GetId(), "5Aep861one") // the app gives the same one
+	revoked()
+	again(c.GetId(), "5Aep861two")
+	revoked("5Aep861one")
+	if got := actions(t, b, "acme", "token.revoke"); len(got) != 1 || got[0] != "test token.revoke "+c.GetId() {
+		t.Errorf("audit log: %q", got)
+	}
+	o.set(func(o *org) { o.noOne = true })
+	if n := again(c.GetId(), "5Aep861three"); n.GetId() != c.GetId() {
+		t.Errorf("linked: %v", n)
+	}
+	o.set(func(o *org) { o.noOne = false })
+	// In another flow there is no refresh token any more.
+	p.link(t, "acme", o)
+	revoked("5Aep861one", "5Aep861three")
+}
+
 func TestReplaceOrg(t *testing.T) {
 	t.Parallel()
 	a, z := newOrg(t, orgA), newOrg(t, orgB)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/catalogsync/catalogsync/internal/config"
 	"github.com/catalogsync/catalogsync/internal/errs"
 	"github.com/catalogsync/catalogsync/internal/store"
 	"github.com/catalogsync/catalogsync/internal/telemetry"
@@ -34,6 +35,10 @@ type Outcome struct {
 	Connection Connection
 	// Replaced is the one whose place it took, unlinked by that; nil for none.
 	Replaced *Connection
+	// Former is the refresh token that the connection had before, which nothing keeps any more, and FormerHost the origin
+	// that gave it; empty where it had none, or has the same now.
+	Former     config.Secret
+	FormerHost string
 }
 
 // Link stores a connection that has been tried, with its credentials. ID, State, LinkedAt and CredentialVersion of c are
@@ -122,6 +127,15 @@ func (s *Store) link(ctx context.Context, c Connection, creds Credentials, terms
 		}
 		if len(c.CompanyNames) == 0 {
 			c.CompanyNames = before.CompanyNames
+		}
+	}
+	if place >= 0 && before.Flow == WebServer {
+		// A rotation in between changes the record, so that this attempt starts over.
+		switch had, err := s.Credentials(ctx, before); {
+		case err != nil:
+			s.log.WarnContext(ctx, "old credentials not read; their refresh token ends by itself", slog.String(telemetry.KeyConnection, c.ID), telemetry.Err(err))
+		case !had.RefreshToken.Equal(creds.RefreshToken):
+			linked.Former, linked.FormerHost = had.RefreshToken, before.Host
 		}
 	}
 	if c.CredentialVersion, err = s.nextVersion(ctx, before); err != nil {

@@ -108,12 +108,31 @@ func (l *Linker) accept(ctx context.Context, r Request, tok oauth.Token) (connec
 	}
 	l.Log.InfoContext(ctx, "linked", slog.String(telemetry.KeyTenant, conn.Tenant),
 		slog.String(telemetry.KeyConnection, conn.ID), slog.String(telemetry.KeyOrg, conn.OrgID))
+	if !out.Former.IsZero() {
+		l.revokeFormer(ctx, out)
+	}
 	if out.Replaced != nil {
 		if _, err := l.Unlinker.wind(ctx, *out.Replaced); err != nil {
 			l.Log.WarnContext(ctx, "what is left of the replaced connection goes later", slog.String(telemetry.KeyConnection, out.Replaced.ID), telemetry.Err(err))
 		}
 	}
 	return conn, nil
+}
+
+// revokeFormer ends the refresh token that a connection had before it was linked anew. The new link stands whatever becomes
+// of that.
+func (l *Linker) revokeFormer(ctx context.Context, out connection.Outcome) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+	defer cancel()
+	conn := out.Connection
+	err := l.Audit.Write(ctx, audit.Entry{Tenant: conn.Tenant, Action: "token.revoke", Subject: conn.ID, Detail: "linked anew to org " + conn.OrgID})
+	if err == nil {
+		err = l.OAuth.Revoke(ctx, out.FormerHost, out.Former)
+	}
+	if err != nil {
+		l.Log.WarnContext(ctx, "the refresh token of before is not revoked; it ends by itself",
+			slog.String(telemetry.KeyTenant, conn.Tenant), slog.String(telemetry.KeyConnection, conn.ID), telemetry.Err(err))
+	}
 }
 
 // missingScopes names the scopes that were not granted.
