@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	auditv1 "github.com/catalogsync/catalogsync/gen/catalogsync/audit/v1"
+	authv1 "github.com/catalogsync/catalogsync/gen/catalogsync/auth/v1"
 	gatewayv1 "github.com/catalogsync/catalogsync/gen/catalogsync/gateway/v1"
 	optionsv1 "github.com/catalogsync/catalogsync/gen/catalogsync/options/v1"
 	syncv1 "github.com/catalogsync/catalogsync/gen/catalogsync/sync/v1"
@@ -276,5 +277,22 @@ func TestConfigIsChecked(t *testing.T) {
 	cfg := gateway.DefaultConfig()
 	if err := cfg.Validate(); err != nil {
 		t.Errorf("the defaults are refused: %v", err)
+	}
+}
+
+// What docs/operations.md says of acts that are for good.
+func TestWhoMayDoWhatIsForGood(t *testing.T) {
+	t.Parallel()
+	for method, want := range map[string]optionsv1.Role{
+		authv1.ConnectionService_UnlinkConnection_FullMethodName: admin,
+		authv1.ConnectionService_LinkConnection_FullMethodName:   admin, // with replace_org
+		authv1.ConnectionService_BeginLink_FullMethodName:        admin,
+		authv1.KeyService_DestroyDataKey_FullMethodName:          owner,
+		gatewayv1.ApiTokenService_CreateApiToken_FullMethodName:  owner,
+		gatewayv1.ApiTokenService_RevokeApiToken_FullMethodName:  owner,
+	} {
+		if got := roleOf(methods()[method]); got != want {
+			t.Errorf("%s takes %v, want %v: docs/operations.md and services/gateway/README.md say so, too", method, got, want)
+		}
 	}
 }

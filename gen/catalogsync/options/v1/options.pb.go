@@ -36,7 +36,7 @@ const (
 	Role_ROLE_VIEWER Role = 2
 	// May change everything of its tenant.
 	Role_ROLE_ADMIN Role = 3
-	// May do what cannot be undone, and give others access to its tenant.
+	// May destroy the tenant's data key, and give others access to its tenant.
 	Role_ROLE_OWNER Role = 4
 	// May make API tokens of any tenant and rotate keys; belongs to who runs the installation.
 	Role_ROLE_OPERATOR Role = 5
