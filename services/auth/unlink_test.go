@@ -122,7 +122,12 @@ func TestUnlinkRevokesAndErases(t *testing.T) {
 		t.Errorf("told: %v", e)
 	}
 	// Once more is the same; and nobody else's is found.
-	unlink(t, p, c.GetId())
+	if twice := unlink(t, p, c.GetId()); !twice.GetRevoked() || twice.GetRevokeProblem() != "" {
+		t.Errorf("unlinked again: %v", twice)
+	}
+	if n := bytes.Count(p.log.bytes(), []byte("msg=unlinked ")); n != 1 {
+		t.Errorf("it is logged %d times", n)
+	}
 	_, err = p.conns.UnlinkConnection(as(t, "umbrella"), &authv1.UnlinkConnectionRequest{ConnectionId: c.GetId()})
 	wantError(t, err, errs.NotFound, "no_such_connection")
 	if got := actions(t, b, "acme", "token.revoke"); len(got) != 1 || got[0] != "test token.revoke "+c.GetId() {
@@ -180,6 +185,10 @@ func TestUnlinkWhenSalesforceDoesNotAnswer(t *testing.T) {
 	res := unlink(t, p, c.GetId())
 	if res.GetRevoked() || !strings.Contains(res.GetRevokeProblem(), "HTTP 503") || !strings.Contains(res.GetRevokeProblem(), "Connected Apps OAuth Usage") {
 		t.Errorf("unlinked: %v", res)
+	}
+	o.set(func(o *org) { o.noOne = false })
+	if twice := unlink(t, p, c.GetId()); twice.GetRevoked() || twice.GetRevokeProblem() != res.GetRevokeProblem() {
+		t.Errorf("unlinked again: %v", twice)
 	}
 	if left := stored(t, b, "CREDENTIALS", ""); len(left) > 0 {
 		t.Errorf("%d bytes of credentials are left", len(left))

@@ -94,6 +94,15 @@ type Connection struct {
 	ClientID string `json:"client_id,omitempty"`
 	// Ending says what is still to be done for an unlinked connection; nil when all of it is done, and for others.
 	Ending *Ending `json:"ending,omitempty"`
+	// Revocation is what came of revoking the tokens of an unlinked connection; nil before it was tried, and for others.
+	Revocation *Revocation `json:"revocation,omitempty"`
+}
+
+// Revocation is what came of revoking a connection's tokens at Salesforce.
+type Revocation struct {
+	// Revoked says that Salesforce confirmed, or that there was nothing to revoke; Problem why not, in words for the admin.
+	Revoked bool   `json:"revoked,omitempty"`
+	Problem string `json:"problem,omitempty"`
 }
 
 // Ending is the marker that an unlinked connection bears until its credentials are erased and everybody is told.

@@ -36,6 +36,29 @@ func (s *Store) Unlink(ctx context.Context, tenant, id string) (now Connection, 
 	return now, nil
 }
 
+// NoteRevocation records what came of revoking the tokens of an unlinked connection, unless that is known already. It
+// returns what is recorded, and whether this call did it.
+func (s *Store) NoteRevocation(ctx context.Context, c Connection, r Revocation) (kept Revocation, first bool, err error) {
+	_, err = s.tenants.Update(ctx, store.Key(c.Tenant), func(rec record) (record, error) {
+		kept, first = r, false
+		i := rec.find(c.ID)
+		if i < 0 {
+			return record{}, notFound(c.Tenant, c.ID)
+		}
+		now := rec.Connections[i]
+		if now.Revocation != nil {
+			kept = *now.Revocation
+			return record{}, store.NoChange
+		}
+		now.Revocation, first = &r, true
+		return rec.with(i, now), nil
+	})
+	if err != nil {
+		return r, false, fmt.Errorf("store connection %s: %w", c.ID, err)
+	}
+	return kept, first, nil
+}
+
 // Ended takes the marker off an unlinked connection.
 func (s *Store) Ended(ctx context.Context, c Connection) error {
 	_, err := s.tenants.Update(ctx, store.Key(c.Tenant), func(rec record) (record, error) {

@@ -87,8 +87,15 @@ func (u *Unlinker) wind(ctx context.Context, c connection.Connection) (Unlinked,
 	if err := u.audit(ctx, c); err != nil {
 		return done, err
 	}
-	done.Revoked, done.Problem = u.revoke(ctx, c)
-	if err := errors.Join(u.Conns.Erase(ctx, c), u.Keys.Erase(ctx, c.Tenant, c.ID)); err != nil {
+	// A later pass ends what a refresh under way left behind; what is told is what the first one found.
+	revoked, problem := u.revoke(ctx, c)
+	found, first, noted := u.Conns.NoteRevocation(ctx, c, connection.Revocation{Revoked: revoked, Problem: problem})
+	done.Revoked, done.Problem = found.Revoked, found.Problem
+	if first {
+		u.Log.InfoContext(ctx, "unlinked", slog.String(telemetry.KeyTenant, c.Tenant), slog.String(telemetry.KeyConnection, c.ID),
+			slog.String(telemetry.KeyOrg, c.OrgID), slog.Bool("revoked", done.Revoked))
+	}
+	if err := errors.Join(noted, u.Conns.Erase(ctx, c), u.Keys.Erase(ctx, c.Tenant, c.ID)); err != nil {
 		return done, fmt.Errorf("connection %s is unlinked and gives no tokens; its credentials are erased as soon as the store answers: %w", c.ID, err)
 	}
 	last, err := u.Conns.IsLast(ctx, c.Tenant)
@@ -112,8 +119,6 @@ func (u *Unlinker) wind(ctx context.Context, c connection.Connection) (Unlinked,
 	if err := u.Bus.PublishProto(ctx, event.ConnectionUnlinked(c.Tenant, c.ID), e, bus.ExpectNew()); err != nil {
 		return done, fmt.Errorf("connection %s is unlinked and its credentials are erased; runs and schedules learn of it later: %w", c.ID, err)
 	}
-	u.Log.InfoContext(ctx, "unlinked", slog.String(telemetry.KeyTenant, c.Tenant), slog.String(telemetry.KeyConnection, c.ID),
-		slog.String(telemetry.KeyOrg, c.OrgID), slog.Bool("revoked", done.Revoked))
 	return done, nil
 }
 
