@@ -122,12 +122,10 @@ func runCounts(s Style, r *syncv1.Run) string {
 	if r.GetKind() == syncv1.RunKind_RUN_KIND_UNDO {
 		return countsOf(s, r.GetPlan(), "leavers' flags to take back")
 	}
-	return planCounts(s, r.GetPlan())
+	return countsOf(s, r.GetPlan(), "leavers to flag")
 }
 
 // planCounts says what a run that writes would do.
-func planCounts(s Style, p *syncv1.Plan) string { return countsOf(s, p, "leavers to flag") }
-
 func countsOf(s Style, p *syncv1.Plan, leavers string) string {
 	parts := []string{
 		paintIf(s, Good, p.GetCreates(), "to create"),

@@ -197,13 +197,14 @@ func came(r *syncv1.Run, stage string) string {
 		if plan == nil {
 			return ""
 		}
-		return strings.TrimSuffix(planCounts(Style{}, plan), ".")
+		return strings.TrimSuffix(runCounts(Style{}, r), ".")
 	case "apply":
-		if plan.GetCreates()+plan.GetUpdates() == 0 || r.GetPlanOnly() {
+		sent := plan.GetCreates() + plan.GetUpdates() + plan.GetDeletes()
+		if sent == 0 || r.GetPlanOnly() {
 			return ""
 		}
 		// Who was created and who was updated is counted when it has been read back.
-		text := Plural(plan.GetCreates()+plan.GetUpdates(), "change", "changes") + " sent to Salesforce"
+		text := Plural(sent, "change", "changes") + " sent to Salesforce"
 		if n.GetFailed() > 0 {
 			text += ", " + Count(n.GetFailed()) + " refused"
 		}
