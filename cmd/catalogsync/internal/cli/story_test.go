@@ -66,6 +66,9 @@ func TestFromTokenToRun(t *testing.T) {
 	if n := w.org.Count("Contact"); n != 0 {
 		t.Fatalf("a plan made %d records", n)
 	}
+	if strings.Contains(plan, "adopted") {
+		t.Errorf("the plan for an empty org adopts records:\n%s", plan)
+	}
 	type planLine struct {
 		Change   *struct{ Action string } `json:"change"`
 		Rejected *struct{}                `json:"rejected"`

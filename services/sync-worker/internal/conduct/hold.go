@@ -118,15 +118,19 @@ func errDecided(r ledger.Run) error {
 
 // decide writes a decision on a held run. check may refuse it.
 func (c *Conductor) decide(ctx context.Context, run ledger.Run, decision, by, note string, drain *ledger.Drain, check func(ledger.Run) error) (ledger.Run, error) {
+	// The caller's own decision may have been taken though its answer was lost, and the run be over by now.
+	taken := func(r ledger.Run) error {
+		if h := r.Hold; h != nil && h.Decision == decision && h.DecidedBy == by {
+			return nil
+		}
+		return errDecided(r)
+	}
 	var refused error
 	called := false
 	run, err := c.ledger.UpdateRun(ctx, run.Tenant, run.ID, func(r *ledger.Run) {
 		called, refused = true, nil
 		if r.State != ledger.RunHeld || r.Drain != nil {
-			// The caller's own decision may have been taken though its answer was lost.
-			if h := r.Hold; h == nil || h.Decision != decision || h.DecidedBy != by {
-				refused = errDecided(*r)
-			}
+			refused = taken(*r)
 			return
 		}
 		if refused = check(*r); refused != nil {
@@ -142,8 +146,8 @@ func (c *Conductor) decide(ctx context.Context, run ledger.Run, decision, by, no
 			}
 		}
 	})
-	if err == nil && !called {
-		refused = errDecided(run)
+	if err == nil && !called { // it has ended
+		refused = taken(run)
 	}
 	return run, errors.Join(err, refused)
 }

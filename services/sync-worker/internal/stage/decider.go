@@ -210,7 +210,10 @@ func (d *decider) one(ctx context.Context, x subject, m *mapperv1.MappedPerson) 
 	if c == nil {
 		return d.unchanged(ctx, x)
 	}
-	c.Reason, c.Object = x.reason, x.object
+	if x.Record != nil { // of a new record there is nothing to explain
+		c.Reason = x.reason
+	}
+	c.Object = x.object
 	for _, l := range m.GetLookups() {
 		if v := plan.Cell(c.GetAfter(), int(l.GetColumn())); v.Text != "" {
 			if c.Unresolved == nil {
